@@ -11,7 +11,8 @@ pub mod interface;
 pub mod pcm_stdout;
 pub mod random;
 pub mod signals;
-
+mod socket_setup;
+pub mod sockets;
 pub mod terminal;
 pub mod thread;
 pub mod wait;
