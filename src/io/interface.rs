@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -118,6 +118,11 @@ impl Interface {
             .find(|address| !is_link_local(address))
             .or(first)
             .copied()
+    }
+
+    /// True if the kernel still has this very interface, not one of the same name that was made later.
+    pub fn is_there(&self) -> bool {
+        if_nametoindex(self.name.as_str()) == Ok(self.index)
     }
 
     /// True if it would do for `group` without being asked for.
@@ -322,9 +327,7 @@ fn described(name: String, flags: InterfaceFlags) -> Interface {
 }
 
 fn ip_address(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address
-        .as_sockaddr_in()
-        .map(|v4| IpAddr::V4(Ipv4Addr::from(v4.ip())));
+    let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
@@ -394,6 +397,16 @@ mod tests {
         }
     }
 
+    /// What it shows, interfaces, route, group, wanted, "name source" or part of the error.
+    type Case = (
+        &'static str,
+        Vec<Interface>,
+        &'static str,
+        &'static str,
+        &'static str,
+        &'static str,
+    );
+
     const V4: &str = "239.255.77.77";
     const V6: &str = "ff15::cc52:1";
 
@@ -404,8 +417,7 @@ mod tests {
             multicast: false,
             ..eth(4)
         };
-        let cases: Vec<(&str, Vec<Interface>, &str, &str, &str, &str)> = vec![
-            // what it shows, interfaces, route, group, wanted, "name source" or part of the error
+        let cases: Vec<Case> = vec![
             (
                 "route wins over others",
                 vec![lo(), eth(2), eth(3)],

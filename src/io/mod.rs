@@ -5,6 +5,7 @@
 //! the object and the remedy.
 
 pub mod clock;
+mod datagram;
 pub mod event_log;
 pub mod host;
 pub mod interface;

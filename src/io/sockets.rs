@@ -5,15 +5,14 @@
 //! flood of media cannot starve control; and a socket counts as drained at the first datagram that came after the wait
 //! ended, so that a flood cannot keep the thread from its deadlines either. A socket is read only if the wait said so.
 
-use std::io::{self, ErrorKind, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::Duration;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use socket2::{SockAddr, Socket};
 
 use super::clock::Clock;
+use super::datagram::{self, Read};
 use super::interface::{self, Choice, Interface, InterfaceError};
 use super::socket_setup::{self as setup, scoped};
 use super::wait::{Ready, Waiter};
@@ -164,6 +163,8 @@ pub struct StationSockets {
     turn: usize,
     woke_at: Instant,
     unstamped: u32,
+    /// A `rejoin` has begun and not succeeded.
+    half_joined: bool,
     control_buffer: Vec<u8>,
 }
 
@@ -172,17 +173,6 @@ struct Port {
     socket: Socket,
     ready: bool,
     failures: u32,
-}
-
-enum Read {
-    Datagram {
-        from: SocketAddr,
-        len: usize,
-        truncated: bool,
-        stamp: Option<Duration>,
-    },
-    Empty,
-    Failed,
 }
 
 impl StationSockets {
@@ -203,7 +193,8 @@ impl StationSockets {
             turn: MEDIA,
             woke_at: clock.now(),
             unstamped: 0,
-            control_buffer: nix::cmsg_space!(nix::sys::time::TimeSpec, nix::sys::time::TimeVal),
+            half_joined: false,
+            control_buffer: datagram::control_buffer(),
         };
         sockets.open_receivers()?;
         Ok(sockets)
@@ -228,9 +219,11 @@ impl StationSockets {
             .unwrap_or(0)
     }
 
-    /// True if a socket failed for good: [`StationSockets::rejoin`] when the interface is back.
-    pub fn has_failed(&self) -> bool {
-        self.ports.iter().flatten().any(Port::has_failed)
+    /// True if it is time for [`StationSockets::rejoin`]: a socket failed for good, the last `rejoin` did not succeed, or the
+    /// interface is gone or was made again (which the kernel tells no socket). One system call or three: ask once a second.
+    pub fn needs_rejoin(&self) -> bool {
+        let ports_failed = self.ports.iter().flatten().any(Port::has_failed);
+        ports_failed || self.half_joined || !self.config.interface.is_there()
     }
 
     /// Sends to group:port.
@@ -290,7 +283,7 @@ impl StationSockets {
                 .map(|step| (self.turn + step) % 3)
                 .find(|&index| self.is_ready(index))?;
             let port = self.ports[index].as_mut()?;
-            match read(&port.socket, buffer, &mut self.control_buffer) {
+            match datagram::read(&port.socket, buffer, &mut self.control_buffer) {
                 Read::Datagram {
                     from,
                     len,
@@ -336,18 +329,25 @@ impl StationSockets {
     /// Looks the interface up anew by its name (it may have been made again, with another index or address) and joins the
     /// groups again. The unicast socket, and with it our address, stays if it still can.
     pub fn rejoin(&mut self) -> Result<(), SocketError> {
-        let choice = interface::choose(self.config.group.ip(), Some(&self.config.interface.name))?;
+        let group = self.config.group.ip();
+        let choice = interface::choose(group, Some(&self.config.interface.name))?;
+        self.half_joined = true;
         for port in self.ports[..UNICAST].iter().flatten() {
-            setup::leave(&port.socket, self.config.group.ip(), &self.config.interface);
+            setup::leave(&port.socket, group, &self.config.interface);
         }
-        let keeps_source = choice.interface.addresses.contains(&self.config.source);
+        let keep_address = choice.interface.addresses.contains(&self.local.ip());
+        self.config.source = if keep_address {
+            self.local.ip()
+        } else {
+            choice.source
+        };
         self.config.interface = choice.interface;
-        if !keeps_source {
-            self.config.source = choice.source;
-        }
         self.targets = targets(&self.config);
-        self.renew_unicast(keeps_source)?;
-        self.open_receivers()
+        // Hearing the others is worth something even if we cannot send yet (a new IPv6 address takes a second).
+        let unicast = self.renew_unicast(keep_address);
+        self.open_receivers().and(unicast)?;
+        self.half_joined = false;
+        Ok(())
     }
 
     fn renew_unicast(&mut self, keep: bool) -> Result<(), SocketError> {
@@ -462,64 +462,6 @@ fn local_of(socket: &Socket) -> SocketAddr {
         .ok()
         .and_then(|address| address.as_socket());
     local.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
-}
-
-/// One recvmsg(2), again if a signal came.
-fn read(socket: &Socket, buffer: &mut [u8], control: &mut [u8]) -> Read {
-    loop {
-        let mut parts = [IoSliceMut::new(buffer)];
-        let flags = MsgFlags::MSG_DONTWAIT;
-        return match recvmsg::<SockaddrStorage>(
-            socket.as_raw_fd(),
-            &mut parts,
-            Some(&mut *control),
-            flags,
-        ) {
-            Ok(message) => {
-                let Some(from) = message.address.as_ref().and_then(socket_address) else {
-                    return Read::Failed;
-                };
-                let stamp = message
-                    .cmsgs()
-                    .ok()
-                    .and_then(|mut messages| messages.find_map(stamp_of));
-                let truncated = message.flags.contains(MsgFlags::MSG_TRUNC);
-                Read::Datagram {
-                    from,
-                    len: message.bytes,
-                    truncated,
-                    stamp,
-                }
-            }
-            Err(nix::Error::EINTR) => continue,
-            Err(nix::Error::EAGAIN) => Read::Empty,
-            Err(_) => Read::Failed,
-        };
-    }
-}
-
-/// Wall time since 1970 at which the kernel got the datagram.
-fn stamp_of(message: ControlMessageOwned) -> Option<Duration> {
-    match message {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp.into()),
-        ControlMessageOwned::ScmTimestamp(stamp) => Some(Duration::new(
-            stamp.tv_sec() as u64,
-            stamp.tv_usec() as u32 * 1_000,
-        )),
-        _ => None,
-    }
-}
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address
-        .as_sockaddr_in()
-        .map(|v4| SocketAddr::V4(SocketAddrV4::from(*v4)));
-    v4.or_else(|| {
-        address
-            .as_sockaddr_in6()
-            .map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6)))
-    })
 }
 
 #[cfg(test)]

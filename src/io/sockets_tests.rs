@@ -1,6 +1,7 @@
 //! Real datagrams on the loopback interface, on a group and port drawn at random.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use super::*;
 use crate::io::random;
@@ -217,14 +218,14 @@ fn rejoin_reopens_what_had_failed() {
     for port in node.ports.iter_mut().flatten() {
         port.failures = MAX_FAILURES;
     }
-    assert!(node.has_failed() && node.poll_fds().count() == 0);
+    assert!(node.needs_rejoin() && node.poll_fds().count() == 0);
     node.rejoin().unwrap();
     node.send_control(b"x").unwrap();
     assert_eq!(
         next(&mut node, &mut [0; MAX_DATAGRAM]).channel,
         Channel::Control
     );
-    assert!(!node.has_failed());
+    assert!(!node.needs_rejoin());
 }
 
 #[test]
@@ -238,6 +239,7 @@ fn rejoin_without_the_interface_is_an_error_and_can_be_repeated() {
     );
     node.config.interface.name = lo;
     node.rejoin().unwrap();
+    assert!(!node.needs_rejoin());
 }
 
 #[test]
