@@ -152,7 +152,8 @@ fn only_own_groups(socket: &Socket, group: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Without stamps the time of reading is taken, hence no error.
+/// Without stamps the time of reading is taken, hence no error. (Linux does so too for what arrives in the first moments
+/// after the machine's first socket asked for stamps.)
 fn stamp_arrivals(socket: &Socket) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = setsockopt(socket, sockopt::ReceiveTimestampns, &true);

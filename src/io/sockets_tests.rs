@@ -96,22 +96,28 @@ fn rtcp_goes_beside_the_media_port() {
     assert_eq!(next(&mut listener, &mut [0; MAX_DATAGRAM]).len, 2);
 }
 
+/// Linux stamps at the time of reading what came before stamping was on, and switches it on, for the first socket of the
+/// machine that asks, a moment after that socket asked: hence a few tries.
 #[test]
-fn arrival_lies_between_send_and_wake() {
+fn arrival_lies_between_send_and_the_moment_after_it() {
     let (mut node, clock) = (open(&config()), Clock::new());
-    let before = clock.now();
-    node.send_media(b"x").unwrap();
-    let sent = clock.now();
-    // The kernel has stamped it by now, whenever we read it.
-    let later = clock.now() + Duration::from_millis(20);
-    Waiter::new().unwrap().wait([], Some(later), &clock);
-    let received = next(&mut node, &mut [0; MAX_DATAGRAM]);
-    // A microsecond of rounding on either side; the wall clock may be slewed meanwhile.
-    let slack = Duration::from_micros(200);
-    assert!(
-        received.arrived + slack >= before && received.arrived <= sent + slack,
-        "{before} {received:?} {sent}"
-    );
+    let tries: Vec<String> = (0..20)
+        .map_while(|_| {
+            let before = clock.now();
+            node.send_media(b"x").unwrap();
+            let sent = clock.now();
+            // The kernel has it by now, whenever we read it.
+            let later = clock.now() + Duration::from_millis(20);
+            Waiter::new().unwrap().wait([], Some(later), &clock);
+            let received = next(&mut node, &mut [0; MAX_DATAGRAM]);
+            // Clocks are read to the microsecond, and the wall clock may be slewed meanwhile.
+            let slack = Duration::from_micros(200);
+            let arrived = received.arrived;
+            let exact = arrived + slack >= before && arrived <= sent + slack;
+            (!exact).then(|| format!("{before} {arrived} {sent}"))
+        })
+        .collect();
+    assert!(tries.len() < 20, "{tries:#?}");
 }
 
 #[test]
