@@ -131,7 +131,12 @@ pub struct CommonArgs {
     #[arg(short, long, env = "LANRADIO_QUIET", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub quiet: bool,
     /// Colour in the status on standard error; NO_COLOR is honoured.
-    #[arg(long, env = "LANRADIO_COLOR", value_name = "WHEN", default_value = "auto")]
+    #[arg(
+        long,
+        env = "LANRADIO_COLOR",
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
     pub color: Color,
 }
 

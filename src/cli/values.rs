@@ -32,7 +32,9 @@ pub fn output(text: &str) -> Result<Output, String> {
         "file:" => Err("file: needs a path, such as file:heard.wav".into()),
         _ => match text.strip_prefix("file:") {
             Some(path) => Ok(Output::File(path.into())),
-            None => Err(format!("sound devices such as '{text}' come with a later release; use null, file:PATH.wav or -")),
+            None => Err(format!(
+                "sound devices such as '{text}' come with a later release; use null, file:PATH.wav or -"
+            )),
         },
     }
 }
@@ -42,8 +44,11 @@ pub fn output(text: &str) -> Result<Output, String> {
 /// # Errors
 /// Without a number or a unit, negative, or longer than a year.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is not a duration; write a number with a unit, such as 250ms or 1.5s");
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+    let wrong =
+        || format!("'{text}' is not a duration; write a number with a unit, such as 250ms or 1.5s");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .ok_or_else(wrong)?;
     let (number, unit) = text.split_at(digits);
     let number: f64 = number.parse().map_err(|_| wrong())?;
     let seconds = match unit {
@@ -80,19 +85,32 @@ pub fn buffer(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Not an address, not multicast, or a port that is odd or out of range.
 pub fn group(text: &str) -> Result<SocketAddr, String> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
     let group = match (text.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
         (Ok(group), _) => group,
         (_, Ok(address)) => SocketAddr::new(address, DEFAULT_PORT),
-        _ => return Err(format!("'{text}' is not ADDR or ADDR:PORT, such as {DEFAULT_GROUP} or [ff15::cc52:1]:5004")),
+        _ => {
+            return Err(format!(
+                "'{text}' is not ADDR or ADDR:PORT, such as {DEFAULT_GROUP} or [ff15::cc52:1]:5004"
+            ));
+        }
     };
     let link_scope_needs_zone = matches!(group.ip(), IpAddr::V6(ip) if is_interface_local(ip));
     if !group.ip().is_multicast() || link_scope_needs_zone {
         let remedy = "use one of 239.0.0.0/8 or ff15::/16";
-        return Err(format!("{} is not a multicast group that a network can carry; {remedy}", group.ip()));
+        return Err(format!(
+            "{} is not a multicast group that a network can carry; {remedy}",
+            group.ip()
+        ));
     }
     if !(1024..=65532).contains(&group.port()) || group.port() % 2 == 1 {
-        return Err(format!("port {} is not an even number from 1024 to 65532", group.port()));
+        return Err(format!(
+            "port {} is not an even number from 1024 to 65532",
+            group.port()
+        ));
     }
     Ok(group)
 }
@@ -108,7 +126,10 @@ fn is_interface_local(address: Ipv6Addr) -> bool {
 /// Empty or longer than 64 bytes.
 pub fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > MAX_NAME_BYTES {
-        return Err(format!("a name has 1 to {MAX_NAME_BYTES} bytes, this one {}", text.len()));
+        return Err(format!(
+            "a name has 1 to {MAX_NAME_BYTES} bytes, this one {}",
+            text.len()
+        ));
     }
     Ok(text.into())
 }
@@ -119,11 +140,26 @@ mod tests {
 
     #[test]
     fn durations_carry_a_unit() {
-        let table = [("250ms", Some(250_000)), ("1.5s", Some(1_500_000)), ("2m", Some(120_000_000)), ("0s", Some(0))];
+        let table = [
+            ("250ms", Some(250_000)),
+            ("1.5s", Some(1_500_000)),
+            ("2m", Some(120_000_000)),
+            ("0s", Some(0)),
+        ];
         for (text, micros) in table {
             assert_eq!(duration(text).ok().map(|d| d.as_micros()), micros, "{text}");
         }
-        for text in ["500", "", "s", "1.5.2s", "-1s", "1 s", "1e3s", "1d", "99999999h"] {
+        for text in [
+            "500",
+            "",
+            "s",
+            "1.5.2s",
+            "-1s",
+            "1 s",
+            "1e3s",
+            "1d",
+            "99999999h",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
@@ -151,7 +187,11 @@ mod tests {
             ("music", Err(())),
         ];
         for (text, expected) in table {
-            assert_eq!(group(text).map(|g| g.to_string()).map_err(drop), expected.map(String::from), "{text}");
+            assert_eq!(
+                group(text).map(|g| g.to_string()).map_err(drop),
+                expected.map(String::from),
+                "{text}"
+            );
         }
     }
 }

@@ -183,7 +183,13 @@ impl Message {
     }
 
     fn check(&self) -> Result<(), ControlError> {
-        let within = |ok: bool, what| if ok { Ok(()) } else { Err(ControlError::Range(what)) };
+        let within = |ok: bool, what| {
+            if ok {
+                Ok(())
+            } else {
+                Err(ControlError::Range(what))
+            }
+        };
         match self {
             Message::Hello(hello) => within(hello.name.len() <= MAX_NAME_BYTES, "name"),
             Message::Heartbeat(beat) => {
@@ -193,7 +199,8 @@ impl Message {
                 within((1..=60_000).contains(&beat.buffer_ms), "buffer")?;
                 within(beat.plan.0 < 1 << 24, "plan")?;
                 if let Some(run) = beat.run {
-                    let in_order = run.first.0 <= run.starts_at.0 && run.end.is_none_or(|end| end >= run.first);
+                    let in_order = run.first.0 <= run.starts_at.0
+                        && run.end.is_none_or(|end| end >= run.first);
                     within(in_order && run.starts_at.0 < FrameIndex::LIMIT, "run")?;
                 }
                 beat.tracks.iter().flatten().try_for_each(|track| {
