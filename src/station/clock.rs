@@ -17,12 +17,16 @@ pub struct StationClock {
 impl StationClock {
     /// The clock that shows `station_us` at the local time `at`.
     pub fn new(at: Instant, station_us: u64) -> StationClock {
-        StationClock { zero_at_us: (at.as_micros() as i64).saturating_sub_unsigned(station_us) }
+        StationClock {
+            zero_at_us: (at.as_micros() as i64).saturating_sub_unsigned(station_us),
+        }
     }
 
     /// The station's time in microseconds; 0 before the founding.
     pub fn station_us(&self, now: Instant) -> u64 {
-        (now.as_micros() as i64).saturating_sub(self.zero_at_us).max(0) as u64
+        (now.as_micros() as i64)
+            .saturating_sub(self.zero_at_us)
+            .max(0) as u64
     }
 
     /// The slot that contains `now`: the last one that is due.
@@ -55,9 +59,18 @@ mod tests {
     fn slots_begin_on_the_microsecond() {
         let clock = StationClock::new(Instant::from_micros(1_000_000), 40_000);
         assert_eq!(clock.local(Slot(2)), Instant::from_micros(1_000_000));
-        for (us, slot, next_slot) in [(999_999, 1, 2), (1_000_000, 2, 2), (1_000_001, 2, 3), (1_020_000, 3, 3)] {
+        for (us, slot, next_slot) in [
+            (999_999, 1, 2),
+            (1_000_000, 2, 2),
+            (1_000_001, 2, 3),
+            (1_020_000, 3, 3),
+        ] {
             let now = Instant::from_micros(us);
-            assert_eq!((clock.slot(now), clock.next_slot(now)), (Slot(slot), Slot(next_slot)), "{us}");
+            assert_eq!(
+                (clock.slot(now), clock.next_slot(now)),
+                (Slot(slot), Slot(next_slot)),
+                "{us}"
+            );
         }
     }
 
@@ -66,7 +79,11 @@ mod tests {
         let clock = StationClock::new(Instant::from_micros(5), 1 << 50);
         assert_eq!(clock.station_us(Instant::from_micros(6)), (1 << 50) + 1);
         assert_eq!(clock.local_us((1 << 50) + 1), Instant::from_micros(6));
-        assert_eq!(clock.local_us(0), Instant::from_micros(0), "before the local clock's zero");
+        assert_eq!(
+            clock.local_us(0),
+            Instant::from_micros(0),
+            "before the local clock's zero"
+        );
     }
 
     proptest! {

@@ -9,9 +9,9 @@
 //! Nothing here knows a socket, thread, clock, file or random source: `now` is an argument, actions are return values.
 
 pub mod clock;
-
+pub mod node;
 pub mod pacing;
 pub mod programme;
 pub mod source;
 
-
+pub use node::{Config, Event, Frames, Node, Output};

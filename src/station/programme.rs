@@ -43,12 +43,18 @@ impl Entry {
 
     /// How it stands in a heartbeat.
     pub fn info(&self) -> TrackInfo {
-        TrackInfo { first: self.first, frames: self.frames, title: self.title.clone(), artist: self.artist.clone() }
+        TrackInfo {
+            first: self.first,
+            frames: self.frames,
+            title: self.title.clone(),
+            artist: self.artist.clone(),
+        }
     }
 
     /// How long it lasts, as soon as that is known.
     pub fn duration(&self) -> Option<Duration> {
-        self.frames.map(|frames| Duration::from_micros(frames.saturating_mul(FRAME_MICROS)))
+        self.frames
+            .map(|frames| Duration::from_micros(frames.saturating_mul(FRAME_MICROS)))
     }
 }
 
@@ -93,10 +99,24 @@ impl Programme {
 
     /// Appends a track of so many frames (open, if not known yet), to be played from its frame `from` on.
     /// Only after a closed entry, and never an empty one: both would be our own bug.
-    pub fn append(&mut self, track: TrackId, from: u64, frames: Option<u64>, title: &str, artist: &str) {
+    pub fn append(
+        &mut self,
+        track: TrackId,
+        from: u64,
+        frames: Option<u64>,
+        title: &str,
+        artist: &str,
+    ) {
         debug_assert!(!self.is_open() && frames != Some(0));
         let (title, artist) = (title.to_owned(), artist.to_owned());
-        self.entries.push_back(Entry { track, first: self.end, frames, from, title, artist });
+        self.entries.push_back(Entry {
+            track,
+            first: self.end,
+            frames,
+            from,
+            title,
+            artist,
+        });
         self.end = self.end.plus(frames.unwrap_or(0));
         self.changed();
     }
@@ -114,8 +134,15 @@ impl Programme {
     /// Starts a run: from index `first`, which is due at `starts_at`.
     pub fn start_run(&mut self, first: FrameIndex, starts_at: Slot) {
         debug_assert!(first.0 <= starts_at.0);
-        debug_assert!(self.last_run().is_none_or(|run| run.end.is_some_and(|end| end <= first)));
-        self.runs.push_back(RunInfo { first, starts_at, end: None });
+        debug_assert!(
+            self.last_run()
+                .is_none_or(|run| run.end.is_some_and(|end| end <= first))
+        );
+        self.runs.push_back(RunInfo {
+            first,
+            starts_at,
+            end: None,
+        });
         self.changed();
     }
 
@@ -155,7 +182,8 @@ impl Programme {
 
     /// Whether a track ends with frame `index`; false as long as its length is unknown.
     pub fn is_last_of_track(&self, index: FrameIndex) -> bool {
-        self.track_at(index).is_some_and(|entry| entry.end() == Some(index.plus(1)))
+        self.track_at(index)
+            .is_some_and(|entry| entry.end() == Some(index.plus(1)))
     }
 
     /// The entry that `index` belongs to.
@@ -191,12 +219,16 @@ impl Programme {
 
     /// Whether the last entry's length is unknown.
     pub fn is_open(&self) -> bool {
-        self.entries.back().is_some_and(|entry| entry.frames.is_none())
+        self.entries
+            .back()
+            .is_some_and(|entry| entry.frames.is_none())
     }
 
     /// The position of the last entry that begins at or before `index`.
     fn position(&self, index: FrameIndex) -> Option<usize> {
-        self.entries.partition_point(|entry| entry.first <= index).checked_sub(1)
+        self.entries
+            .partition_point(|entry| entry.first <= index)
+            .checked_sub(1)
     }
 
     fn changed(&mut self) {
