@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, SendError, Sender, bounded};
 
 use super::error::AppError;
 use crate::io::{random, terminal, thread};
-use crate::media::opus::EncoderConfig;
+use crate::media::opus::{EncoderConfig, FRAME_SAMPLES};
 use crate::media::source::Source;
 use crate::media::track_encoder::{TrackEncoder, encoded_bytes_estimate};
 use crate::wire::TrackId;
@@ -106,7 +106,8 @@ fn open(file: &Path, config: EncoderConfig) -> Result<TrackEncoder, String> {
         Source::open(file)
     };
     let encoder = TrackEncoder::new(source.map_err(|error| error.to_string())?, config).map_err(|error| error.to_string())?;
-    match encoder.known_samples().map(|samples| encoded_bytes_estimate(samples, config)) {
+    let samples = encoder.known_frames().map(|frames| frames * FRAME_SAMPLES as u64);
+    match samples.map(|samples| encoded_bytes_estimate(samples, config)) {
         Some(bytes) if bytes > MAX_HELD_BYTES && !stdin => Err(format!(
             "it would take {} MiB encoded, more than the {} MiB that every node can hold; split it, or choose a lower --bitrate",
             bytes >> 20,

@@ -22,7 +22,7 @@ use crate::playout::statistics::Statistics;
 use crate::station::node::{Config, Event, Node, Output};
 use crate::wire::control::Message;
 use crate::wire::media::{MediaError, MediaPacket};
-use crate::wire::{FRAME, StationId};
+use crate::wire::{FRAME, StationId, TrackId};
 
 /// How often the encoder is looked at.
 const LOOK: Duration = FRAME;
@@ -76,6 +76,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         packets: Some(packets),
         config,
         statistics: Statistics::default(),
+        taken: 0,
         problems: 0,
         tracks_seen: 0,
         title: String::new(),
@@ -101,6 +102,8 @@ struct Sender<'a> {
     packets: Option<Receiver<Encoded>>,
     config: &'a SendConfig,
     statistics: Statistics,
+    /// Frames taken from the encoder.
+    taken: u64,
     /// Files of which nothing was played.
     problems: usize,
     tracks_seen: usize,
@@ -150,7 +153,7 @@ impl Sender<'_> {
     }
 
     fn take_packets(&mut self, console: &mut dyn Console) -> Result<(), AppError> {
-        if !self.tracks.has_room(self.node.playing_packet()) {
+        if !self.tracks.has_room(self.playing()) {
             return Ok(());
         }
         for _ in 0..TAKE {
@@ -169,9 +172,10 @@ impl Sender<'_> {
             Encoded::Track { id, title, artist } => {
                 self.tracks_seen += 1;
                 self.tracks.begin(id);
-                self.node.add_track(id, title, artist);
+                self.node.add_track(id, &title, &artist);
             }
             Encoded::Packet(packet) => {
+                self.taken += 1;
                 if let Some((id, frames)) = self.tracks.push(&packet) {
                     self.node.track_grew(id, frames);
                 }
@@ -195,6 +199,13 @@ impl Sender<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The frame that is sent next: what comes before it may be dropped when memory is short.
+    fn playing(&self) -> Option<(TrackId, u64)> {
+        let next = self.node.next();
+        let entry = self.node.programme().track_at(next)?;
+        Some((entry.track, entry.from + next.since(entry.first)))
     }
 
     fn can_read_again(&self) -> bool {
@@ -279,8 +290,10 @@ impl Sender<'_> {
             Event::Busy { name, title, artist, station, addr } => {
                 let what = title_of(&title, &artist);
                 let what = if what.is_empty() { "something".to_string() } else { format!("\"{what}\"") };
+                let who = if name.is_empty() { "another node".to_string() } else { name };
+                let place = addr.map(|addr| format!(" ({addr})")).unwrap_or_default();
                 let text = format!(
-                    "the station {station} is busy: {name} ({addr}) plays {what} on {}; stop it there, or choose another --group",
+                    "station busy: {who}{place} plays {what} on {} (station {station}); stop it there, or choose another --group",
                     self.session.group
                 );
                 self.busy = Some(crate::io::terminal::sanitize(&text));
@@ -294,7 +307,7 @@ impl Sender<'_> {
         self.session.look_after(console);
         let state = StatsState {
             buffer_ms: self.config.buffer.as_millis() as u64,
-            term: Some(self.node.term()),
+            term: self.node.term(),
             ..StatsState::default()
         };
         let mut stats = stats_json(&self.statistics, state);
@@ -305,11 +318,12 @@ impl Sender<'_> {
     }
 
     fn show_status(&mut self, console: &mut dyn Console) {
-        let Some((position, length, ahead)) = self.node.progress() else { return };
+        let Some(playing) = self.node.playing() else { return };
+        let ahead = self.taken.saturating_sub(self.node.frames_sent());
         console.status(&Status {
             title: &self.title,
-            position: FRAME * position as u32,
-            length: length.map(|frames| FRAME * frames as u32),
+            position: playing.position,
+            length: playing.duration,
             leader: &self.session.name,
             kind: Kind::Send { sent: self.node.frames_sent(), ahead: FRAME * ahead as u32, encoded: self.packets.is_none() },
         });

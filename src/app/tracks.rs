@@ -30,7 +30,7 @@ impl Tracks {
     /// Appends a frame to the newest track; answers which track it is and how long it is now.
     pub fn push(&mut self, packet: &[u8]) -> Option<(TrackId, u64)> {
         let track = self.tracks.last_mut()?;
-        track.push(packet);
+        track.push(packet).ok()?;
         Some((track.id(), track.len()))
     }
 
@@ -65,7 +65,7 @@ impl Tracks {
 
     /// Bytes of packets in memory.
     pub fn bytes_held(&self) -> u64 {
-        self.tracks[self.oldest.min(self.tracks.len())..].iter().map(Track::bytes_held).sum()
+        self.tracks[self.oldest.min(self.tracks.len())..].iter().map(|track| track.bytes_held() as u64).sum()
     }
 }
 
