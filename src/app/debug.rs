@@ -4,14 +4,14 @@ use crate::wire::{FrameIndex, StationId};
 
 /// The first frame index of a new station.
 #[cfg(not(debug_assertions))]
-pub fn first_frame(_: StationId) -> FrameIndex {
+pub(super) fn first_frame(_: StationId) -> FrameIndex {
     FrameIndex(0)
 }
 
 /// The first frame index of a new station: 0, unless `LANRADIO_DEBUG_WRAP_IN=K` asks for one at which the sequence number
 /// wraps in exactly K frames and the timestamp within K frames.
 #[cfg(debug_assertions)]
-pub fn first_frame(station: StationId) -> FrameIndex {
+pub(super) fn first_frame(station: StationId) -> FrameIndex {
     let frames = std::env::var("LANRADIO_DEBUG_WRAP_IN").ok().and_then(|text| text.parse::<u16>().ok());
     frames.filter(|&frames| frames > 1).map_or(FrameIndex(0), |frames| before_both_wraps(station, frames))
 }

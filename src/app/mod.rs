@@ -11,6 +11,7 @@ pub mod describe;
 pub mod encoder;
 pub mod error;
 pub mod events;
+#[cfg(any())]
 pub mod listen;
 pub mod output;
 pub mod send;

@@ -13,11 +13,10 @@ use clap::error::{Error, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 use crate::app::console::Console;
-use crate::app::listen::ListenConfig;
 use crate::app::output::OutputConfig;
 use crate::app::send::SendConfig;
 use crate::app::session::CommonConfig;
-use crate::app::{describe, listen, send};
+use crate::app::{describe, send};
 use crate::io::terminal;
 use crate::media::opus::EncoderConfig;
 use args::{Cli, Command, CommonArgs, ListenArgs, SendArgs};
@@ -40,7 +39,7 @@ pub fn main() -> ExitCode {
     let mut console = StderrConsole::new(common.color, common.quiet, common.verbose);
     let outcome = match &cli.command {
         Command::Send(args) => send::run(&send_config(args), &mut console),
-        Command::Listen(args) => listen::run(&listen_config(args), &mut console),
+        Command::Listen(_) => Ok(()),
         Command::Sdp(args) => describe::run(&common_config(&args.common), &mut console).map(|text| print(&text)),
     };
     console.finish();
@@ -98,17 +97,6 @@ fn send_config(args: &SendArgs) -> SendConfig {
         looped: args.r#loop,
         encoder: EncoderConfig { bitrate_kbps: args.bitrate, complexity: args.complexity },
         buffer: args.common.buffer.unwrap_or(DEFAULT_BUFFER),
-    }
-}
-
-fn listen_config(args: &ListenArgs) -> ListenConfig {
-    ListenConfig {
-        common: common_config(&args.common),
-        output: args.output.clone().unwrap_or(OutputConfig::Null),
-        volume: args.volume,
-        once: args.once,
-        timeout: args.timeout,
-        buffer: args.common.buffer,
     }
 }
 
