@@ -283,8 +283,8 @@ fn role_changes(file: &Source) -> Vec<String> {
     let (mut found, mut depth) = (Vec::new(), 0usize);
     let mut functions: Vec<(String, usize)> = Vec::new();
     let mut pending: Option<String> = None;
-    for at in 0..tokens.len() {
-        match word(at) {
+    for (at, token) in tokens.iter().enumerate() {
+        match token.text.as_str() {
             "fn" => pending = Some(word(at + 1).to_owned()),
             ";" => pending = None,
             "{" => {
@@ -311,7 +311,7 @@ fn role_changes(file: &Source) -> Vec<String> {
                 if (assigned || replaced) && !name.starts_with("become_") {
                     found.push(format!(
                         "line {}: fn {name} sets self.{}",
-                        tokens[at].line,
+                        token.line,
                         word(at + 2)
                     ));
                 }

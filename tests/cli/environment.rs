@@ -56,6 +56,26 @@ fn variables_whose_flags_fail_with_1_do_too() {
 }
 
 #[test]
+fn flag_beats_the_variable_of_its_opposite() {
+    let studio = Studio::new();
+    let quiet = studio
+        .start_with(
+            &[("LANRADIO_VERBOSE", "true")],
+            "listen --output null --timeout 50ms -q",
+        )
+        .finish()
+        .exits(3);
+    let verbose = studio
+        .start_with(
+            &[("LANRADIO_QUIET", "true")],
+            "listen --output null --timeout 50ms -v",
+        )
+        .finish()
+        .exits(3);
+    assert!(quiet.stderr.len() < verbose.stderr.len());
+}
+
+#[test]
 fn timeout_comes_from_the_variable_unless_the_flag_is_given() {
     let studio = Studio::new();
     let env = [("LANRADIO_TIMEOUT", "100ms"), ("LANRADIO_OUTPUT", "null")];

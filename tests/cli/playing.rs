@@ -311,8 +311,8 @@ fn garbage_on_the_ports_is_counted_and_playing_goes_on() {
                 0x90, 96, 0, round, 0, 0, 0, 1, 9, 9, 9, 9, 0xBE, 0xDE, 0xFF, 0xFF,
             ],
         );
-        heckle(&studio, studio.port + 1, &vec![round; 40]);
-        heckle(&studio, studio.port + 2, &vec![round; 40]);
+        heckle(&studio, studio.port + 1, &[round; 40]);
+        heckle(&studio, studio.port + 2, &[round; 40]);
     }
     sender.finish().exits(0);
     let events = listener.finish().exits(0).events();

@@ -655,9 +655,12 @@ pub(crate) fn strength(samples: &[i16], hz: f64) -> f64 {
     2.0 * f64::hypot(re, im) / (samples.len() / 2).max(1) as f64
 }
 
+/// A datagram and when it came.
+type Arrival = (Instant, Vec<u8>);
+
 /// Somebody in the audience with a notebook: every datagram of the media port, and when it came.
 pub(crate) struct Witness {
-    heard: Arc<Mutex<Vec<(Instant, Vec<u8>)>>>,
+    heard: Arc<Mutex<Vec<Arrival>>>,
 }
 
 impl Witness {
@@ -678,7 +681,7 @@ impl Witness {
         Witness { heard }
     }
 
-    pub(crate) fn heard(&self) -> Vec<(Instant, Vec<u8>)> {
+    pub(crate) fn heard(&self) -> Vec<Arrival> {
         self.heard.lock().unwrap().clone()
     }
 }
