@@ -97,7 +97,9 @@ fn all_are_refused(table: &[Refusal]) {
     for (line, texts) in table {
         let finished = studio.run(line);
         let stderr = finished.stderr.to_lowercase();
-        let missing = texts.iter().find(|text| !stderr.contains(&text.to_lowercase()));
+        let missing = texts
+            .iter()
+            .find(|text| !stderr.contains(&text.to_lowercase()));
         if finished.code() != Some(2) || missing.is_some() || !finished.stdout.is_empty() {
             wrong.push(format!(
                 "`{line}`: exit {:?}, does not say {missing:?}, {} bytes on stdout:\n{}",
