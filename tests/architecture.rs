@@ -12,6 +12,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -188,10 +189,11 @@ fn sources() -> Vec<Source> {
     paths
         .into_iter()
         .filter(|path| {
-            let names: Vec<_> = path.iter().collect();
-            !names
+            // Test modules in files of their own: tests.rs, tests/…, thing_tests.rs.
+            !path
                 .iter()
-                .any(|name| *name == "tests.rs" || *name == "tests")
+                .filter_map(OsStr::to_str)
+                .any(|name| name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs"))
         })
         .map(|path| Source {
             text: fs::read_to_string(&path).unwrap(),
