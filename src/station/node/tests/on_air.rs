@@ -514,21 +514,23 @@ fn who_leaves_while_the_end_plays_out_goes_at_once() {
 
 #[test]
 fn sequence_number_and_timestamp_wrap_unnoticed() {
-    // Both wrap within 30 frames: seq0 + n ≡ 0 modulo 2¹⁶ and ts0 + 960 n passes 2³² shortly before.
-    let numbering = Numbering::of(STATION);
-    let wraps = |n: u64| {
-        let seq = numbering.seq(FrameIndex(n)).0;
-        let ticks = numbering.timestamp(Slot(n)).0;
-        (seq < 20, ticks < 20 * 960)
+    // 65,536 frames move the timestamp by 15 · 2²² ticks: only few stations have both wraps close together.
+    let find = |ssrc| {
+        let numbering = Numbering::of(StationId(ssrc));
+        let seq_wraps =
+            (1..1 << 10).map(|lap: u64| (lap << 16) - u64::from(numbering.seq(FrameIndex(0)).0));
+        let wrap = seq_wraps
+            .into_iter()
+            .find(|&n| numbering.timestamp(Slot(n)).0 < 20 * 960)?;
+        Some((StationId(ssrc), wrap - 50))
     };
-    let start = (0..1 << 26).find(|&n| wraps(n) == (true, true)).unwrap() - 50;
-    let mut bench = Bench::with_tracks(
-        Config {
-            first_frame: FrameIndex(start),
-            ..config()
-        },
-        &[200],
-    );
+    let (station, start) = (0..10_000).find_map(find).unwrap();
+    let config = Config {
+        station,
+        first_frame: FrameIndex(start),
+        ..config()
+    };
+    let mut bench = Bench::with_tracks(config, &[200]);
     bench.run_until(at_ms(10_000));
     let sent = bench.media();
     assert_eq!(bench.indices(), (start..start + 200).collect::<Vec<_>>());
