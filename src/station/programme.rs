@@ -236,3 +236,108 @@ impl Programme {
         self.digest.take();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u8) -> TrackId {
+        TrackId([n; 16])
+    }
+
+    fn programme() -> Programme {
+        let mut programme = Programme::new(FrameIndex(1_000));
+        programme.append(id(1), 0, Some(10), "one", "");
+        programme.append(id(2), 5, Some(1), "two", "");
+        programme.append(id(3), 0, None, "three", "");
+        programme
+    }
+
+    #[test]
+    fn every_index_has_its_place() {
+        let programme = programme();
+        let table = [
+            (999, None, false),
+            (1_000, Some((1, 0)), false),
+            (1_009, Some((1, 9)), true),
+            (1_010, Some((2, 5)), true),
+            (1_011, Some((3, 0)), false),
+            (9_999, Some((3, 8_988)), false),
+        ];
+        for (n, place, last) in table {
+            let n = FrameIndex(n);
+            assert_eq!(
+                programme.place(n),
+                place.map(|(track, k)| (id(track), k)),
+                "{n}"
+            );
+            assert_eq!(programme.is_last_of_track(n), last, "{n}");
+        }
+        let title_after = |n| {
+            programme
+                .track_after(FrameIndex(n))
+                .map(|entry| &*entry.title)
+        };
+        assert_eq!(
+            (title_after(1_009), title_after(1_010), title_after(1_011)),
+            (Some("two"), Some("three"), None)
+        );
+    }
+
+    #[test]
+    fn a_closed_programme_ends() {
+        let mut programme = programme();
+        assert_eq!(programme.planned_end(), None);
+        programme.close(4);
+        assert_eq!(programme.planned_end(), Some(FrameIndex(1_015)));
+        assert!(programme.is_last_of_track(FrameIndex(1_014)));
+        assert_eq!(programme.place(FrameIndex(1_015)), None);
+        assert_eq!(programme.track_after(FrameIndex(1_015)), None);
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_postcard_form_and_names_each_change() {
+        let mut programme = programme();
+        let mut digests = vec![programme.digest()];
+        programme.start_run(FrameIndex(1_000), Slot(1_000));
+        digests.push(programme.digest());
+        programme.close(4);
+        digests.push(programme.digest());
+        programme.end_run(FrameIndex(1_015));
+        digests.push(programme.digest());
+        let distinct: std::collections::BTreeSet<_> =
+            digests.iter().map(|digest| digest.0).collect();
+        assert_eq!(distinct.len(), digests.len());
+        assert!(distinct.iter().all(|digest| digest >> 24 == 0));
+        let (version, hash) = (
+            programme.version(),
+            blake3::hash(&postcard::to_stdvec(&programme).unwrap()),
+        );
+        let [a, b, c, ..] = *hash.as_bytes();
+        assert_eq!(programme.digest().0, u32::from_be_bytes([0, a, b, c]));
+        programme.end_run(FrameIndex(1_015));
+        programme.prune(FrameIndex(1_015));
+        assert_eq!(programme.version(), version, "nothing has changed");
+    }
+
+    #[test]
+    fn what_ended_long_ago_is_forgotten_and_the_last_of_all_never() {
+        let mut programme = Programme::new(FrameIndex(0));
+        for n in 0..10 {
+            programme.append(id(n), 0, Some(100), "", "");
+            programme.start_run(FrameIndex(u64::from(n) * 100), Slot(u64::from(n) * 200));
+            programme.end_run(FrameIndex(u64::from(n) * 100 + 100));
+        }
+        programme.prune(FrameIndex(1_000));
+        assert_eq!(
+            programme.size(),
+            (6, 6),
+            "an end exactly {KEPT_FRAMES} frames ago is kept"
+        );
+        assert_eq!(programme.place(FrameIndex(399)), None);
+        assert_eq!(programme.place(FrameIndex(400)), Some((id(4), 0)));
+        programme.prune(FrameIndex(1_000_000));
+        assert_eq!(programme.size(), (1, 1));
+        assert_eq!(programme.planned_end(), Some(FrameIndex(1_000)));
+    }
+}
