@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::values::{self, Output};
+use super::values;
+use crate::app::output::OutputConfig;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,7 +80,7 @@ pub struct SendArgs {
 pub struct ListenArgs {
     /// Where the sound goes: null, file:PATH.wav, or - for s16le 48 kHz stereo on standard output.
     #[arg(long, env = "LANRADIO_OUTPUT", value_name = "null|file:PATH.wav|-", value_parser = values::output)]
-    pub output: Option<Output>,
+    pub output: Option<OutputConfig>,
     /// Loudness in percent, 0 to 200; 100 leaves the samples untouched.
     #[arg(long, env = "LANRADIO_VOLUME", value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=200))]
     pub volume: u16,

@@ -1,37 +1,26 @@
 //! Is this value well-formed? Parsers of flag values; each error says what would be right.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::app::output::OutputConfig;
 use crate::wire::control::MAX_NAME_BYTES;
 
 /// The group of a station that nobody configured (administratively scoped, RFC 2365).
 pub const DEFAULT_GROUP: &str = "239.255.77.77:5004";
 const DEFAULT_PORT: u16 = 5004;
 
-/// Where a listener's sound goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Nowhere: decoded and thrown away.
-    Null,
-    /// Into a WAV file.
-    File(PathBuf),
-    /// s16le 48 kHz stereo on standard output.
-    Stdout,
-}
-
 /// Parses `--output`.
 ///
 /// # Errors
 /// For names of devices, which are not built yet, and an empty path.
-pub fn output(text: &str) -> Result<Output, String> {
+pub fn output(text: &str) -> Result<OutputConfig, String> {
     match text {
-        "null" => Ok(Output::Null),
-        "-" => Ok(Output::Stdout),
+        "null" => Ok(OutputConfig::Null),
+        "-" => Ok(OutputConfig::Stdout),
         "file:" => Err("file: needs a path, such as file:heard.wav".into()),
         _ => match text.strip_prefix("file:") {
-            Some(path) => Ok(Output::File(path.into())),
+            Some(path) => Ok(OutputConfig::File(path.into())),
             None => Err(format!(
                 "sound devices such as '{text}' come with a later release; use null, file:PATH.wav or -"
             )),

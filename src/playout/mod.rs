@@ -1,1 +1,20 @@
-//! playout
+//! When is which frame played, and what is played where one is missing? The listener as pure state machines.
+//!
+//! * [`store`]: "give me frames lo..hi from a holder", and the received frames as its first holder
+//! * [`timeline`]: what the station clock says, in local time
+//! * [`player`]: one station's packets in, decisions out: each frame index is played or concealed exactly once, in order
+//! * [`fade`]: how loud a concealed block is
+//! * [`statistics`]: the counters, and what exactly they count
+//! * `runs`, `tracks`, `terms`, `evidence`: the four small tables that the player decides from
+//!
+//! No clock, no decoder, no socket: the caller reads all sockets, says what time it is, and decodes what it is told to.
+
+pub mod fade;
+pub mod statistics;
+pub mod store;
+pub mod timeline;
+
+pub use fade::Concealment;
+pub use statistics::Statistics;
+pub use store::{Holder, ReceivedFrames};
+pub use timeline::Timeline;

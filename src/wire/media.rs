@@ -110,7 +110,7 @@ pub struct MediaPacket<'a> {
 /// Why a datagram on the media port is none of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum MediaError {
-    /// Shorter than its header says.
+    /// Shorter than its header or its padding says.
     #[error("RTP packet of {bytes} bytes is cut short")]
     Truncated {
         /// Size of the datagram.
@@ -119,7 +119,7 @@ pub enum MediaError {
     /// Not RTP version 2.
     #[error("RTP version {0} instead of 2")]
     Version(u8),
-    /// A padding length that RTP does not allow.
+    /// Padding of no length, which RFC 3550 section 5.1 forbids.
     #[error("RTP padding of {0} bytes")]
     Padding(u8),
     /// Another codec, or another program's number for it.
@@ -159,9 +159,7 @@ impl<'a> MediaPacket<'a> {
     pub fn parse(datagram: &'a [u8]) -> Result<MediaPacket<'a>, MediaError> {
         let rtp = RtpPacket::parse(datagram).map_err(|error| match error {
             RtpParseError::UnsupportedVersion(version) => MediaError::Version(version),
-            RtpParseError::Truncated { .. } => MediaError::Truncated {
-                bytes: datagram.len(),
-            },
+            RtpParseError::Truncated { .. } => MediaError::Truncated { bytes: datagram.len() },
             RtpParseError::PaddingInvalid(padding) => MediaError::Padding(padding),
         })?;
         let element = match rtp.extension() {
@@ -324,18 +322,8 @@ mod tests {
                 MediaError::Truncated { bytes: good.len() },
             ),
             ("version 1", with(0, 0x50), MediaError::Version(1)),
-            (
-                "padding of 0",
-                with(0, 0xb0).iter().copied().chain([0]).collect(),
-                MediaError::Padding(0),
-            ),
-            (
-                "padding of 200",
-                with(0, 0xb0).iter().copied().chain([200]).collect(),
-                MediaError::Truncated {
-                    bytes: good.len() + 1,
-                },
-            ),
+            ("padding of 200", [with(0, 0xb0), vec![200]].concat(), MediaError::Truncated { bytes: good.len() + 1 }),
+            ("padding of 0", [with(0, 0xb0), vec![0]].concat(), MediaError::Padding(0)),
             ("payload type 97", with(1, 97), MediaError::PayloadType(97)),
             ("no extension", plain_rtp.to_vec(), MediaError::Foreign(9)),
             (

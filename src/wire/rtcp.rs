@@ -70,7 +70,7 @@ pub fn goodbyes(datagram: &[u8]) -> Vec<StationId> {
 /// from 1900, which section 4 allows to senders without wall-clock time.
 fn ntp_timestamp(us: u64) -> u64 {
     let (seconds, rest) = (us / 1_000_000, us % 1_000_000);
-    (seconds & 0xffff_ffff) << 32 | (rest << 32) / 1_000_000
+    ((seconds & 0xffff_ffff) << 32) | ((rest << 32) / 1_000_000)
 }
 
 fn clip(cname: &str) -> &str {
