@@ -1,9 +1,9 @@
 //! lanradio
-pub mod time;
-pub mod wire;
-pub mod playout;
-pub mod station;
-pub mod media;
-pub mod io;
 pub mod app;
 pub mod cli;
+pub mod io;
+pub mod media;
+pub mod playout;
+pub mod station;
+pub mod time;
+pub mod wire;

@@ -1,1 +1,21 @@
-//! media
+//! How does a file become packets, and packets sound? CPU work only: no sockets, no threads, no clock.
+//!
+//! [`source`] decodes a file or pipe to 48 kHz stereo, [`track_encoder`] turns that into Opus packets, [`track`] stores
+//! them while the track grows, [`opus`] holds the encoder and the decoder with the settings every node shares. Files
+//! are read only through `Source::open` or a reader that the caller hands in.
+
+pub mod downmix;
+pub mod opus;
+pub mod resample;
+pub mod source;
+pub mod source_error;
+pub mod tags;
+pub mod track;
+pub mod track_encoder;
+
+mod container;
+mod decoder;
+mod format_hints;
+
+/// The sample rate of everything behind a `Source`, in Hz.
+pub const SAMPLE_RATE: u32 = 48_000;

@@ -9,18 +9,12 @@
 //!
 //! No clock, no decoder, no socket: the caller reads all sockets, says what time it is, and decodes what it is told to.
 
-mod evidence;
 pub mod fade;
-pub mod player;
-mod runs;
 pub mod statistics;
 pub mod store;
-mod terms;
 pub mod timeline;
-mod tracks;
 
 pub use fade::Concealment;
-pub use player::{Config, OffAirReason, Output, Player, Rejection};
 pub use statistics::Statistics;
 pub use store::{Holder, ReceivedFrames};
 pub use timeline::Timeline;

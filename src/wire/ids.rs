@@ -17,7 +17,9 @@ pub const FRAME_MICROS: u64 = 20_000;
 pub const FRAME_TICKS: u64 = 960;
 
 /// Frames sent since the station was founded; contiguous for ever. 40 bits of it fit in a packet: 697 years.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct FrameIndex(pub u64);
 
 impl FrameIndex {
@@ -48,7 +50,9 @@ impl fmt::Display for FrameIndex {
 
 /// Frame-sized steps of the station clock since the founding: a frame index plus the idle frames before it.
 /// `due = slot · 20 ms`, so a slot is where a frame stands in time, as the index is where it stands in the programme.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Slot(pub u64);
 
 impl Slot {
@@ -84,7 +88,10 @@ impl StationId {
     }
 
     fn hash(self) -> [u8; 32] {
-        blake3::derive_key("lanradio 2026 first sequence number and timestamp of a station", &self.0.to_be_bytes())
+        blake3::derive_key(
+            "lanradio 2026 first sequence number and timestamp of a station",
+            &self.0.to_be_bytes(),
+        )
     }
 }
 
@@ -105,7 +112,11 @@ pub struct Numbering {
 impl Numbering {
     /// The numbering of `station`.
     pub fn of(station: StationId) -> Numbering {
-        Numbering { station, seq0: station.first_seq().0, ts0: station.first_timestamp().0 }
+        Numbering {
+            station,
+            seq0: station.first_seq().0,
+            ts0: station.first_timestamp().0,
+        }
     }
 
     /// Whose numbering it is.
@@ -120,12 +131,17 @@ impl Numbering {
 
     /// The timestamp of a slot.
     pub fn timestamp(&self, slot: Slot) -> RtpTimestamp {
-        RtpTimestamp(self.ts0.wrapping_add(slot.0.wrapping_mul(FRAME_TICKS) as u32))
+        RtpTimestamp(
+            self.ts0
+                .wrapping_add(slot.0.wrapping_mul(FRAME_TICKS) as u32),
+        )
     }
 
     /// The frame index, from its upper 24 bits and the sequence number.
     pub fn index(&self, index_high: u32, seq: Seq) -> FrameIndex {
-        FrameIndex(u64::from(index_high & 0x00ff_ffff) << 16 | u64::from(seq.0.wrapping_sub(self.seq0)))
+        FrameIndex(
+            u64::from(index_high & 0x00ff_ffff) << 16 | u64::from(seq.0.wrapping_sub(self.seq0)),
+        )
     }
 
     /// The slot of frame `index`, from its timestamp.
@@ -186,7 +202,10 @@ pub struct Term {
 impl Term {
     /// As media packets carry it.
     pub const fn short(self) -> ShortTerm {
-        ShortTerm { counter: self.counter, leader: self.leader.short() }
+        ShortTerm {
+            counter: self.counter,
+            leader: self.leader.short(),
+        }
     }
 }
 
@@ -226,11 +245,23 @@ mod tests {
 
     #[test]
     fn short_term_is_ordered_like_the_term() {
-        let low = Term { counter: 1, leader: NodeId(0xffff_ffff_0000_0000) };
-        let high = Term { counter: 2, leader: NodeId(0) };
+        let low = Term {
+            counter: 1,
+            leader: NodeId(0xffff_ffff_0000_0000),
+        };
+        let high = Term {
+            counter: 2,
+            leader: NodeId(0),
+        };
         assert!(low < high && low.short() < high.short());
-        let a = Term { counter: 1, leader: NodeId(0x0000_0001_ffff_ffff) };
-        let b = Term { counter: 1, leader: NodeId(0x0000_0002_0000_0000) };
+        let a = Term {
+            counter: 1,
+            leader: NodeId(0x0000_0001_ffff_ffff),
+        };
+        let b = Term {
+            counter: 1,
+            leader: NodeId(0x0000_0002_0000_0000),
+        };
         assert!(a < b && a.short() < b.short());
     }
 
@@ -239,7 +270,10 @@ mod tests {
         let numbering = Numbering::of(StationId(7));
         let on_grid = numbering.timestamp(Slot(5));
         assert_eq!(numbering.slot(Slot(5), on_grid), Some(Slot(5)));
-        assert_eq!(numbering.slot(Slot(5), RtpTimestamp(on_grid.0.wrapping_add(1))), None);
+        assert_eq!(
+            numbering.slot(Slot(5), RtpTimestamp(on_grid.0.wrapping_add(1))),
+            None
+        );
     }
 
     proptest! {

@@ -7,7 +7,9 @@
 use rtp_types::{RtpPacket, RtpPacketBuilder, RtpParseError};
 use thiserror::Error;
 
-use super::ids::{FrameIndex, Numbering, PlanDigest, RtpTimestamp, Seq, ShortTerm, Slot, StationId};
+use super::ids::{
+    FrameIndex, Numbering, PlanDigest, RtpTimestamp, Seq, ShortTerm, Slot, StationId,
+};
 
 /// The dynamic payload type of our SDP (RFC 3551 section 3).
 pub const PAYLOAD_TYPE: u8 = 96;
@@ -73,9 +75,14 @@ impl Element {
     }
 
     fn from_bytes(bytes: &[u8; ELEMENT_BYTES]) -> Element {
-        let word = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let word = |at: usize| {
+            u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         Element {
-            term: ShortTerm { counter: word(0), leader: word(4) },
+            term: ShortTerm {
+                counter: word(0),
+                leader: word(4),
+            },
             plan: PlanDigest(word(7) & 0x00ff_ffff),
             flags: Flags(bytes[11]),
             index_high: word(11) & 0x00ff_ffff,
@@ -103,7 +110,7 @@ pub struct MediaPacket<'a> {
 /// Why a datagram on the media port is none of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum MediaError {
-    /// Shorter than its header says.
+    /// Shorter than its header or its padding says.
     #[error("RTP packet of {bytes} bytes is cut short")]
     Truncated {
         /// Size of the datagram.
@@ -112,8 +119,8 @@ pub enum MediaError {
     /// Not RTP version 2.
     #[error("RTP version {0} instead of 2")]
     Version(u8),
-    /// Padding that does not fit in the packet.
-    #[error("RTP padding of {0} bytes does not fit")]
+    /// Padding of no length, which RFC 3550 section 5.1 forbids.
+    #[error("RTP padding of {0} bytes")]
     Padding(u8),
     /// Another codec, or another program's number for it.
     #[error("RTP payload type {0} instead of {PAYLOAD_TYPE}")]
@@ -152,7 +159,7 @@ impl<'a> MediaPacket<'a> {
     pub fn parse(datagram: &'a [u8]) -> Result<MediaPacket<'a>, MediaError> {
         let rtp = RtpPacket::parse(datagram).map_err(|error| match error {
             RtpParseError::UnsupportedVersion(version) => MediaError::Version(version),
-            RtpParseError::TruncatedPacket { .. } => MediaError::Truncated { bytes: datagram.len() },
+            RtpParseError::Truncated { .. } => MediaError::Truncated { bytes: datagram.len() },
             RtpParseError::PaddingInvalid(padding) => MediaError::Padding(padding),
         })?;
         let element = match rtp.extension() {
@@ -209,7 +216,12 @@ impl<'a> MediaPacket<'a> {
             seq: numbering.seq(index),
             timestamp: numbering.timestamp(slot),
             marker,
-            element: Element { term, plan, flags, index_high: (index.0 >> 16) as u32 },
+            element: Element {
+                term,
+                plan,
+                flags,
+                index_high: (index.0 >> 16) as u32,
+            },
             payload,
         }
     }
@@ -251,7 +263,10 @@ mod tests {
             timestamp: RtpTimestamp(0x5566_7788),
             marker: true,
             element: Element {
-                term: ShortTerm { counter: 1, leader: 0xa1a2_a3a4 },
+                term: ShortTerm {
+                    counter: 1,
+                    leader: 0xa1a2_a3a4,
+                },
                 plan: PlanDigest(0xb1_b2b3),
                 flags: Flags::LAST_OF_TRACK,
                 index_high: 0xc1_c2c3,
@@ -291,18 +306,51 @@ mod tests {
         let oversized = bytes_of(&packet(&[7; MAX_PAYLOAD_BYTES]));
         let table: &[(&str, Vec<u8>, MediaError)] = &[
             ("empty", vec![], MediaError::Truncated { bytes: 0 }),
-            ("header cut", good[..11].to_vec(), MediaError::Truncated { bytes: 11 }),
-            ("extension cut", good[..20].to_vec(), MediaError::Truncated { bytes: 20 }),
-            ("absurd extension length", with(14, 0xff), MediaError::Truncated { bytes: good.len() }),
+            (
+                "header cut",
+                good[..11].to_vec(),
+                MediaError::Truncated { bytes: 11 },
+            ),
+            (
+                "extension cut",
+                good[..20].to_vec(),
+                MediaError::Truncated { bytes: 20 },
+            ),
+            (
+                "absurd extension length",
+                with(14, 0xff),
+                MediaError::Truncated { bytes: good.len() },
+            ),
             ("version 1", with(0, 0x50), MediaError::Version(1)),
-            ("padding of 200", [with(0, 0xb0), vec![200]].concat(), MediaError::Padding(200)),
+            ("padding of 200", [with(0, 0xb0), vec![200]].concat(), MediaError::Truncated { bytes: good.len() + 1 }),
+            ("padding of 0", [with(0, 0xb0), vec![0]].concat(), MediaError::Padding(0)),
             ("payload type 97", with(1, 97), MediaError::PayloadType(97)),
             ("no extension", plain_rtp.to_vec(), MediaError::Foreign(9)),
-            ("another profile", with(12, 0x10), MediaError::Foreign(0x0102_0304)),
-            ("another element", with(16, 0x2e), MediaError::Foreign(0x0102_0304)),
-            ("element of 16 bytes in 15", with(16, 0x1f), MediaError::Extension(16)),
-            ("no payload", good[..HEADER_BYTES].to_vec(), MediaError::Payload(0)),
-            ("too much", [oversized, vec![0]].concat(), MediaError::Payload(MAX_PAYLOAD_BYTES + 1)),
+            (
+                "another profile",
+                with(12, 0x10),
+                MediaError::Foreign(0x0102_0304),
+            ),
+            (
+                "another element",
+                with(16, 0x2e),
+                MediaError::Foreign(0x0102_0304),
+            ),
+            (
+                "element of 16 bytes in 15",
+                with(16, 0x1f),
+                MediaError::Extension(16),
+            ),
+            (
+                "no payload",
+                good[..HEADER_BYTES].to_vec(),
+                MediaError::Payload(0),
+            ),
+            (
+                "too much",
+                [oversized, vec![0]].concat(),
+                MediaError::Payload(MAX_PAYLOAD_BYTES + 1),
+            ),
         ];
         for (name, bytes, error) in table {
             assert_eq!(MediaPacket::parse(bytes), Err(*error), "{name}");

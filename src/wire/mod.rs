@@ -14,4 +14,6 @@ pub mod media;
 pub mod rtcp;
 pub mod sdp;
 
-pub use ids::{FRAME, FRAME_MICROS, FrameIndex, NodeId, RtpTimestamp, Seq, Slot, StationId, Term, TrackId};
+pub use ids::{
+    FRAME, FRAME_MICROS, FrameIndex, NodeId, RtpTimestamp, Seq, Slot, StationId, Term, TrackId,
+};

@@ -1,0 +1,189 @@
+//! Which track of which container is to be played, and how long does it claim to be?
+
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::AudioCodecParameters;
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::well_known::*;
+use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::meta::MetadataOptions;
+
+use std::io::ErrorKind;
+
+use super::decoder::PacketDecoder;
+use super::format_hints::{describe, is_mp4};
+use super::resample::RATES;
+use super::source_error::SourceError;
+
+/// Bytes of sound from which on a WAV's or AIFF's length is the placeholder of a program that wrote into a pipe.
+const PLACEHOLDER_BYTES: u64 = 0x7FFF_0000;
+
+/// What the container says about the track's length, in samples at the track's rate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Length {
+    /// Never 0: that stands for "unknown" in several formats.
+    pub(super) known: Option<u64>,
+    /// Whether it is a promise, or an estimate from the bitrate.
+    pub(super) exact: bool,
+}
+
+/// A track that can be played.
+pub(super) struct Chosen {
+    pub(super) track_id: u32,
+    pub(super) decoder: PacketDecoder,
+    /// The container's word on the rate, in Hz.
+    pub(super) nominal_rate: Option<u32>,
+    pub(super) length: Length,
+    /// Whether a packet's duration says how many of its samples are meant to be heard.
+    pub(super) cut_to_duration: bool,
+}
+
+/// Recognises the format by its content; the extension only helps to guess.
+///
+/// # Errors
+/// `NotAudio`, `IndexAtEnd`, `IndexMissing` or `Unreadable`.
+pub(super) fn probe(
+    media: Box<dyn MediaSource>,
+    head: &[u8],
+    extension: Option<&str>,
+) -> Result<Box<dyn FormatReader>, SourceError> {
+    let seekable = media.is_seekable();
+    let mut hint = Hint::new();
+    if let Some(extension) = extension {
+        hint.with_extension(extension);
+    }
+    let stream = MediaSourceStream::new(media, Default::default());
+    let (format, metadata) = (FormatOptions::default(), MetadataOptions::default());
+    symphonia::default::get_probe()
+        .probe(&hint, stream, format, metadata)
+        .map_err(|error| unrecognised(error, head, seekable))
+}
+
+fn unrecognised(error: SymphoniaError, head: &[u8], seekable: bool) -> SourceError {
+    let (what, no_index) = match error {
+        SymphoniaError::IoError(error) if error.kind() != ErrorKind::UnexpectedEof => {
+            // symphonia's own readers use this kind for what they cannot parse; the system's have a number.
+            if error.raw_os_error().is_some() {
+                return SourceError::Unreadable(error);
+            }
+            (error.to_string(), false)
+        }
+        SymphoniaError::IoError(_) => ("it ends before the sound begins".to_owned(), true),
+        SymphoniaError::Unsupported(text) if text.starts_with("core (probe)") => {
+            ("no known format".to_owned(), false)
+        }
+        SymphoniaError::Unsupported(text) => (text.to_owned(), text.contains("moov")),
+        error => (error.to_string(), false),
+    };
+    if is_mp4(head) && (no_index || !seekable) {
+        return match seekable {
+            true => SourceError::IndexMissing,
+            false => SourceError::IndexAtEnd,
+        };
+    }
+    let what = describe(head).map_or(what, str::to_owned);
+    SourceError::NotAudio { what }
+}
+
+/// The default audio track if it can be decoded, else the first that can.
+///
+/// # Errors
+/// What is wrong with the default one: `SampleRate` or `Codec`; or `NoAudioTrack`.
+pub(super) fn choose(
+    format: &dyn FormatReader,
+    byte_length: Option<u64>,
+) -> Result<Chosen, SourceError> {
+    let mut refused = None;
+    let default = format.default_track(TrackType::Audio);
+    for track in default.into_iter().chain(format.tracks()) {
+        let Some(CodecParameters::Audio(params)) = &track.codec_params else {
+            continue;
+        };
+        let decoder = params
+            .sample_rate
+            .map_or(Ok(()), check_rate)
+            .and_then(|()| PacketDecoder::new(track, params));
+        match decoder {
+            Ok(decoder) => {
+                return Ok(Chosen {
+                    track_id: track.id,
+                    decoder,
+                    nominal_rate: params.sample_rate,
+                    length: length_of(format, track, params, byte_length),
+                    cut_to_duration: durations_are_samples(format, track, params),
+                });
+            }
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(refused.unwrap_or(SourceError::NoAudioTrack))
+}
+
+/// # Errors
+/// `SampleRate`, if no recording can have this rate.
+pub(super) fn check_rate(rate: u32) -> Result<(), SourceError> {
+    match RATES.contains(&rate) {
+        true => Ok(()),
+        false => Err(SourceError::SampleRate(rate)),
+    }
+}
+
+/// `byte_length` is `None` for a pipe.
+fn length_of(
+    format: &dyn FormatReader,
+    track: &Track,
+    params: &AudioCodecParameters,
+    byte_length: Option<u64>,
+) -> Length {
+    let kind = format.format_info().format;
+    let known = track
+        .num_frames
+        .filter(|&frames| frames > 0)
+        .or_else(|| samples_of_duration(track, params));
+    let Some(samples) = known else {
+        return Length::default();
+    };
+    if kind == FORMAT_ID_WAVE || kind == FORMAT_ID_AIFF {
+        let bits = params.bits_per_coded_sample.unwrap_or(32);
+        let channels = params.channels.as_ref().map_or(1, |c| c.count());
+        let bytes = samples.saturating_mul(u64::from(bits) / 8 * channels as u64);
+        if bytes >= PLACEHOLDER_BYTES && byte_length.is_none_or(|length| length < bytes) {
+            return Length::default();
+        }
+    }
+    let exact = match kind {
+        // Without the encoder's own header the reader estimates from the bitrate.
+        FORMAT_ID_MP1 | FORMAT_ID_MP2 | FORMAT_ID_MP3 => track.delay.is_some(),
+        FORMAT_ID_ADTS => false,
+        // The duration of the longest track, which may be a film.
+        FORMAT_ID_MKV => format.tracks().len() == 1,
+        _ => true,
+    };
+    Length {
+        known: Some(samples),
+        exact,
+    }
+}
+
+fn samples_of_duration(track: &Track, params: &AudioCodecParameters) -> Option<u64> {
+    let duration = track.duration.filter(|duration| !duration.is_zero())?;
+    let seconds = track.time_base?.calc_duration(duration)?.as_secs_f64();
+    let samples = (seconds * f64::from(params.sample_rate?)).round();
+    (samples >= 1.0).then_some(samples as u64)
+}
+
+/// MP4 shortens the last packet's duration where the encoder padded it; its reader does not trim.
+fn durations_are_samples(
+    format: &dyn FormatReader,
+    track: &Track,
+    params: &AudioCodecParameters,
+) -> bool {
+    let per_second = track
+        .time_base
+        .filter(|base| base.numer.get() == 1)
+        .map(|base| base.denom.get());
+    format.format_info().format == FORMAT_ID_ISOMP4
+        && per_second.is_some()
+        && per_second == params.sample_rate
+}

@@ -1,0 +1,352 @@
+//! What sound is in this file? Any file or pipe becomes interleaved 48 kHz stereo.
+//!
+//! The first packet is decoded while the source is opened: several containers know rate and channels only then, and
+//! what looks like audio by its first bytes alone (random bytes with an MP3 sync word in them) is refused at once
+//! instead of in the middle of the programme. After that everything that can be decoded is delivered first; an error
+//! comes once, after the last sample before it.
+
+use std::fs::File;
+use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use symphonia::core::audio::AudioSpec;
+use symphonia::core::errors::Error as SymphoniaError;
+use symphonia::core::formats::FormatReader;
+use symphonia::core::io::{MediaSource, ReadOnlySource};
+
+use super::SAMPLE_RATE;
+use super::container::{Chosen, check_rate, choose, probe};
+use super::decoder::DecodeFailure;
+use super::downmix::Downmix;
+use super::format_hints::HEAD_BYTES;
+use super::resample::{Resampler, interleave, samples_at_48k};
+pub use super::source_error::SourceError;
+pub use super::tags::Tags;
+
+/// Packets in a row that cannot be decoded before a source counts as broken; single ones are skipped.
+pub const MAX_BAD_PACKETS: u32 = 50;
+/// A source that is at most this much shorter than its header promises has ended, not been cut off.
+const TRUNCATION_SLACK_SECONDS: f64 = 0.05;
+
+/// A file or a pipe, decoded as it is read.
+pub struct Source {
+    format: Box<dyn FormatReader>,
+    chosen: Chosen,
+    tags: Tags,
+    /// The last decoded packet: a plane for each channel, and what they are.
+    planes: Vec<Vec<f32>>,
+    spec: AudioSpec,
+    /// What the three below are made for.
+    playing: AudioSpec,
+    downmix: Option<Downmix>,
+    /// The last packet mixed to left and right.
+    stereo: [Vec<f32>; 2],
+    /// `None` at 48 kHz.
+    resampler: Option<Resampler>,
+    /// Seconds decoded, and seconds lost in packets that were skipped.
+    delivered_seconds: f64,
+    skipped_seconds: f64,
+    /// Packets in a row that could not be decoded.
+    bad_packets: u32,
+    state: State,
+}
+
+enum State {
+    /// The first packet is decoded and waits in `planes`.
+    Primed,
+    Running,
+    /// Everything was delivered; the error is still to be told.
+    Failed(SourceError),
+    Ended,
+}
+
+/// Where decoding got to.
+enum Step {
+    Decoded,
+    End,
+}
+
+impl Source {
+    /// Opens a file and decodes its first packet.
+    ///
+    /// # Errors
+    /// Whatever [`SourceError`] names, except `Broken` and `Truncated`.
+    pub fn open(path: &Path) -> Result<Source, SourceError> {
+        let metadata = std::fs::metadata(path).map_err(unopened)?;
+        if metadata.is_dir() {
+            return Err(SourceError::Directory);
+        }
+        // Before opening: that of a named pipe would wait for a writer.
+        if !metadata.is_file() {
+            return Err(SourceError::NotAFile);
+        }
+        let mut file = File::open(path).map_err(unopened)?;
+        let head = read_head(&mut file)?;
+        file.seek(SeekFrom::Start(0))
+            .map_err(SourceError::Unreadable)?;
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        Source::new(Box::new(file), &head, extension)
+    }
+
+    /// Decodes what comes out of `reader`, from its beginning and without jumping. `name` may end in an extension that
+    /// helps to guess the format. Waits until the first packet is there.
+    ///
+    /// # Errors
+    /// As [`Source::open`], and [`SourceError::IndexAtEnd`].
+    pub fn from_reader(
+        mut reader: Box<dyn Read + Send + Sync>,
+        name: &str,
+    ) -> Result<Source, SourceError> {
+        let head = read_head(&mut reader)?;
+        let whole = Cursor::new(head.clone()).chain(reader);
+        let extension = Path::new(name).extension().and_then(|e| e.to_str());
+        Source::new(Box::new(ReadOnlySource::new(whole)), &head, extension)
+    }
+
+    /// Title and artist.
+    pub fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    /// The track's length in samples at 48 kHz, if the container says (it may estimate it from the bitrate).
+    pub fn known_samples(&self) -> Option<u64> {
+        let known = self.chosen.length.known?;
+        (self.playing.rate() > 0).then(|| samples_at_48k(known, self.playing.rate()))
+    }
+
+    /// Appends the next samples, left and right in turn, and says how many pairs; 0 at the end. Returns as soon as
+    /// there is something, so that a slow pipe is heard while it flows.
+    ///
+    /// # Errors
+    /// `Broken` or `Truncated`, once, after everything before was delivered; then the source is at its end.
+    pub fn read(&mut self, out: &mut Vec<f32>) -> Result<usize, SourceError> {
+        let start = out.len();
+        while out.len() == start {
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::Primed => {
+                    self.state = State::Running;
+                    self.deliver(out);
+                }
+                State::Running => self.run(out),
+                State::Failed(error) => return Err(error),
+                State::Ended => return Ok(0),
+            }
+        }
+        Ok((out.len() - start) / 2)
+    }
+
+    fn new(
+        media: Box<dyn MediaSource>,
+        head: &[u8],
+        extension: Option<&str>,
+    ) -> Result<Source, SourceError> {
+        let byte_length = media.is_seekable().then(|| media.byte_len()).flatten();
+        let mut format = probe(media, head, extension)?;
+        let chosen = choose(format.as_ref(), byte_length)?;
+        let tags = super::tags::read(format.as_mut(), chosen.track_id);
+        let mut source = Source {
+            format,
+            chosen,
+            tags,
+            planes: Vec::new(),
+            spec: AudioSpec::default(),
+            playing: AudioSpec::default(),
+            downmix: None,
+            stereo: [Vec::new(), Vec::new()],
+            resampler: None,
+            delivered_seconds: 0.0,
+            skipped_seconds: 0.0,
+            bad_packets: 0,
+            state: State::Ended,
+        };
+        source.prime()?;
+        Ok(source)
+    }
+
+    /// Decodes the first packet; a file in which there are packets and not a good one among them is not audio. A file
+    /// with a header and no sound is left to `read`.
+    fn prime(&mut self) -> Result<(), SourceError> {
+        self.state = match self.step() {
+            Ok(Step::Decoded) => {
+                self.adapt(&mut Vec::new())?;
+                State::Primed
+            }
+            Ok(Step::End) if self.bad_packets > 0 => {
+                return Err(SourceError::NotAudio {
+                    what: "no part of it can be decoded".to_owned(),
+                });
+            }
+            Ok(Step::End) => self.truncation().map_or(State::Ended, State::Failed),
+            Err(SourceError::Broken { cause, .. }) => {
+                return Err(SourceError::NotAudio { what: cause });
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(())
+    }
+
+    /// Decodes and delivers the next packet, or the tail.
+    fn run(&mut self, out: &mut Vec<f32>) {
+        let stepped = self.step().and_then(|step| match step {
+            Step::Decoded if self.spec != self.playing => self.adapt(out).map(|()| step),
+            step => Ok(step),
+        });
+        self.state = match stepped {
+            Ok(Step::Decoded) => {
+                self.deliver(out);
+                State::Running
+            }
+            Ok(Step::End) => {
+                self.flush(out);
+                self.truncation().map_or(State::Ended, State::Failed)
+            }
+            Err(error) => {
+                self.flush(out);
+                State::Failed(match error {
+                    broken @ SourceError::Broken { .. } => broken,
+                    other => self.broken(other.to_string()),
+                })
+            }
+        };
+    }
+
+    /// Decodes packets until one gives samples.
+    fn step(&mut self) -> Result<Step, SourceError> {
+        loop {
+            let packet = match self.format.next_packet() {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return Ok(Step::End),
+                Err(SymphoniaError::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Ok(Step::End);
+                }
+                Err(SymphoniaError::ResetRequired) => {
+                    self.choose_again()?;
+                    continue;
+                }
+                Err(error) => return Err(self.broken(error.to_string())),
+            };
+            if packet.track_id != self.chosen.track_id {
+                continue;
+            }
+            let decoder = &mut self.chosen.decoder;
+            match decoder.decode(&packet, &mut self.planes, &mut self.spec) {
+                Ok(()) => {
+                    self.bad_packets = 0;
+                    if self.chosen.cut_to_duration && !packet.dur.is_zero() {
+                        let heard = usize::try_from(packet.dur.get()).unwrap_or(usize::MAX);
+                        self.planes.iter_mut().for_each(|p| p.truncate(heard));
+                    }
+                    if self.planes.first().is_some_and(|plane| !plane.is_empty()) {
+                        return Ok(Step::Decoded);
+                    }
+                }
+                Err(DecodeFailure::Stream(cause)) => return Err(self.broken(cause)),
+                Err(DecodeFailure::Packet(cause)) => {
+                    self.bad_packets += 1;
+                    let rate = f64::from(self.spec.rate().max(1));
+                    self.skipped_seconds += packet.dur.get() as f64 / rate;
+                    if self.bad_packets >= MAX_BAD_PACKETS {
+                        return Err(self.broken(cause));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Another stream begins in the same file (a chained Ogg): its tracks are new, its length is nobody's promise.
+    fn choose_again(&mut self) -> Result<(), SourceError> {
+        let length = self.chosen.length;
+        self.chosen = choose(self.format.as_ref(), None)?;
+        self.chosen.length = length;
+        self.chosen.length.exact = false;
+        Ok(())
+    }
+
+    /// Makes ready for another rate or other channels than before.
+    fn adapt(&mut self, out: &mut Vec<f32>) -> Result<(), SourceError> {
+        let rate = self.spec.rate();
+        check_rate(rate)?;
+        self.downmix = Some(Downmix::new(self.spec.channels())?);
+        if rate != self.playing.rate() {
+            self.flush(out);
+            if rate != SAMPLE_RATE {
+                let made = Resampler::new(rate).map_err(|cause| self.broken(cause))?;
+                self.resampler = Some(made);
+            }
+        }
+        self.playing.clone_from(&self.spec);
+        Ok(())
+    }
+
+    /// Mixes and converts what is in `planes`.
+    fn deliver(&mut self, out: &mut Vec<f32>) {
+        let Some(downmix) = &self.downmix else {
+            return;
+        };
+        let stereo: [&[f32]; 2] = match self.planes.as_slice() {
+            [left, right] if downmix.is_identity() => [left, right],
+            planes => {
+                downmix.mix(planes, &mut self.stereo);
+                [&self.stereo[0], &self.stereo[1]]
+            }
+        };
+        self.delivered_seconds += stereo[0].len() as f64 / f64::from(self.playing.rate());
+        match &mut self.resampler {
+            Some(resampler) => resampler.push(stereo, out),
+            None => interleave(stereo[0], stereo[1], out),
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<f32>) {
+        if let Some(mut resampler) = self.resampler.take() {
+            resampler.finish(out);
+        }
+    }
+
+    /// The error for a source that ended now, if it promised more than it gave.
+    fn truncation(&self) -> Option<SourceError> {
+        let length = self.chosen.length;
+        let samples = length.known.filter(|_| length.exact)?;
+        // A file that was cut off before its first packet has no rate but the container's.
+        let rate = match self.playing.rate() {
+            0 => self.chosen.nominal_rate?,
+            rate => rate,
+        };
+        let promised_seconds = samples as f64 / f64::from(rate);
+        let accounted = self.delivered_seconds + self.skipped_seconds;
+        (promised_seconds > accounted + TRUNCATION_SLACK_SECONDS).then_some(
+            SourceError::Truncated {
+                at_seconds: self.delivered_seconds,
+                promised_seconds,
+            },
+        )
+    }
+
+    fn broken(&self, cause: String) -> SourceError {
+        SourceError::Broken {
+            at_seconds: self.delivered_seconds,
+            cause,
+        }
+    }
+}
+
+fn unopened(error: io::Error) -> SourceError {
+    match error.kind() {
+        ErrorKind::NotFound => SourceError::Missing,
+        _ => SourceError::Unreadable(error),
+    }
+}
+
+fn read_head(reader: &mut dyn Read) -> Result<Vec<u8>, SourceError> {
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    let limit = HEAD_BYTES as u64;
+    let read = reader.take(limit).read_to_end(&mut head);
+    match read.map_err(SourceError::Unreadable)? {
+        0 => Err(SourceError::Empty),
+        _ => Ok(head),
+    }
+}
+
+#[cfg(test)]
+#[path = "source_tests.rs"]
+pub(super) mod tests;
