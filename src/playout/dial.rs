@@ -55,7 +55,7 @@ impl Dial {
     pub fn handle_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant, now: Instant) -> Result<(), Rejection> {
         match self.player_for(packet.station) {
             Some(player) => player.handle_media(packet, arrived, now)?,
-            None => return self.other(),
+            None => return self.other(packet.station),
         }
         self.settle();
         Ok(())
@@ -69,15 +69,16 @@ impl Dial {
         }
         match self.player_for(beat.station) {
             Some(player) => player.handle_heartbeat(beat, arrived, now)?,
-            None => return self.other(),
+            None => return self.other(beat.station),
         }
         self.settle();
         Ok(())
     }
 
-    fn other(&mut self) -> Result<(), Rejection> {
-        self.past.reject(Rejection::OtherStation.reason());
-        Err(Rejection::OtherStation)
+    fn other(&mut self, station: StationId) -> Result<(), Rejection> {
+        let rejection = Rejection::OtherStation(station);
+        self.past.reject(rejection.reason());
+        Err(rejection)
     }
 
     /// The player that a packet of `station` belongs to; none while another station is on air.

@@ -117,6 +117,18 @@ pub enum OffAirReason {
     SourceLost,
 }
 
+impl OffAirReason {
+    /// The word of the `off_air` event (DESIGN 5).
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OffAirReason::Ended => "ended",
+            OffAirReason::Stopped => "stopped",
+            OffAirReason::Left => "left",
+            OffAirReason::SourceLost => "source_lost",
+        }
+    }
+}
+
 impl From<EndReason> for OffAirReason {
     fn from(reason: EndReason) -> OffAirReason {
         match reason {
@@ -256,6 +268,16 @@ impl Player {
     /// Which station it plays.
     pub fn station(&self) -> StationId {
         self.numbering.station()
+    }
+
+    /// Whether it has proved to be a station: by a heartbeat, or by packets that agree with each other.
+    pub fn is_accepted(&self) -> bool {
+        !matches!(self.phase, Phase::Searching)
+    }
+
+    /// Whether nothing is played any more, until the station is heard again.
+    pub fn is_off_air(&self) -> bool {
+        matches!(self.phase, Phase::Searching | Phase::OffAir { .. })
     }
 
     /// The next thing to do or to tell; `None`: wait for packets or for [`Player::poll_timeout`].
