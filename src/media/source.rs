@@ -349,4 +349,4 @@ fn read_head(reader: &mut dyn Read) -> Result<Vec<u8>, SourceError> {
 
 #[cfg(test)]
 #[path = "source_tests.rs"]
-mod tests;
+pub(super) mod tests;
