@@ -35,10 +35,14 @@ impl Concealment {
     pub fn after(before: u64) -> Concealment {
         let gain = |frames: u64| 0.5 + 0.5 * (PI * frames as f32 / FADING as f32).cos();
         match before {
-            0..FULL => Concealment::Extrapolate { from_gain: 1.0, to_gain: 1.0 },
-            FULL..SILENT_AFTER => {
-                Concealment::Extrapolate { from_gain: gain(before - FULL), to_gain: gain(before - FULL + 1) }
-            }
+            0..FULL => Concealment::Extrapolate {
+                from_gain: 1.0,
+                to_gain: 1.0,
+            },
+            FULL..SILENT_AFTER => Concealment::Extrapolate {
+                from_gain: gain(before - FULL),
+                to_gain: gain(before - FULL + 1),
+            },
             _ => Concealment::Silence,
         }
     }
@@ -47,7 +51,10 @@ impl Concealment {
     pub fn apply(self, block: &mut [f32]) {
         match self {
             Concealment::Silence => block.fill(0.0),
-            Concealment::Extrapolate { from_gain: 1.0, to_gain: 1.0 } => {}
+            Concealment::Extrapolate {
+                from_gain: 1.0,
+                to_gain: 1.0,
+            } => {}
             Concealment::Extrapolate { from_gain, to_gain } => ramp(block, from_gain, to_gain),
         }
     }
@@ -88,10 +95,21 @@ mod tests {
                 Concealment::Silence => (0.0, 0.0),
             })
             .collect();
-        let expected =
-            [(1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (1.0, 0.75), (0.75, 0.25), (0.25, 0.0), (0.0, 0.0), (0.0, 0.0)];
+        let expected = [
+            (1.0, 1.0),
+            (1.0, 1.0),
+            (1.0, 1.0),
+            (1.0, 0.75),
+            (0.75, 0.25),
+            (0.25, 0.0),
+            (0.0, 0.0),
+            (0.0, 0.0),
+        ];
         for (got, want) in gains.iter().zip(expected) {
-            assert!((got.0 - want.0).abs() < 1e-6 && (got.1 - want.1).abs() < 1e-6, "{gains:?}");
+            assert!(
+                (got.0 - want.0).abs() < 1e-6 && (got.1 - want.1).abs() < 1e-6,
+                "{gains:?}"
+            );
         }
         assert_eq!(Concealment::after(5 + FULL), Concealment::Silence);
     }
@@ -107,7 +125,10 @@ mod tests {
         assert!(sound[..1920 * 3].iter().all(|sample| *sample == 1.0));
         assert!(sound[1920 * 6..].iter().all(|sample| *sample == 0.0));
         let left: Vec<f32> = sound.iter().step_by(2).copied().collect();
-        assert!(left.windows(2).all(|pair| pair[1] <= pair[0] && pair[0] - pair[1] < 0.001));
+        assert!(
+            left.windows(2)
+                .all(|pair| pair[1] <= pair[0] && pair[0] - pair[1] < 0.001)
+        );
     }
 
     #[test]

@@ -35,6 +35,21 @@ impl Statistics {
         self.rejected.values().sum()
     }
 
+    /// Adds the counters of another player.
+    pub fn add(&mut self, other: &Statistics) {
+        self.received += other.received;
+        self.late += other.late;
+        self.lost += other.lost;
+        self.repaired += other.repaired;
+        self.concealed += other.concealed;
+        self.duplicate += other.duplicate;
+        self.reordered += other.reordered;
+        self.underruns += other.underruns;
+        for (reason, count) in &other.rejected {
+            *self.rejected.entry(reason).or_default() += count;
+        }
+    }
+
     /// Counts a packet that was not used. Reasons are a fixed set of names, so the map is small.
     pub fn reject(&mut self, reason: &'static str) {
         *self.rejected.entry(reason).or_default() += 1;

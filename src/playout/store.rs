@@ -52,7 +52,11 @@ impl Default for ReceivedFrames {
 impl ReceivedFrames {
     /// An empty ring.
     pub fn new() -> ReceivedFrames {
-        ReceivedFrames { places: std::iter::repeat_with(Place::default).take(CAPACITY).collect() }
+        ReceivedFrames {
+            places: std::iter::repeat_with(Place::default)
+                .take(CAPACITY)
+                .collect(),
+        }
     }
 
     /// Keeps a frame in place of whatever older frame (or older copy) was there. `false` if a newer frame has its place.
@@ -69,12 +73,16 @@ impl ReceivedFrames {
 
     /// The Opus packet of frame `index`.
     pub fn get(&self, index: FrameIndex) -> Option<&[u8]> {
-        self.info(index).map(|_| self.place(index).payload.as_slice())
+        self.info(index)
+            .map(|_| self.place(index).payload.as_slice())
     }
 
     /// What is known of frame `index`.
     pub fn info(&self, index: FrameIndex) -> Option<FrameInfo> {
-        self.place(index).held.filter(|(holds, _)| *holds == index).map(|(_, info)| info)
+        self.place(index)
+            .held
+            .filter(|(holds, _)| *holds == index)
+            .map(|(_, info)| info)
     }
 
     /// Whether frame `index` is held.
@@ -98,12 +106,18 @@ impl ReceivedFrames {
 
     /// The frame that stands where `index` would go, if that is another one.
     pub fn displaced_by(&self, index: FrameIndex) -> Option<FrameIndex> {
-        self.place(index).held.map(|(holds, _)| holds).filter(|holds| *holds != index)
+        self.place(index)
+            .held
+            .map(|(holds, _)| holds)
+            .filter(|holds| *holds != index)
     }
 
     /// How many frames of `index` or later are held.
     pub fn count_from(&self, index: FrameIndex) -> usize {
-        self.places.iter().filter(|place| place.held.is_some_and(|(holds, _)| holds >= index)).count()
+        self.places
+            .iter()
+            .filter(|place| place.held.is_some_and(|(holds, _)| holds >= index))
+            .count()
     }
 
     fn place(&self, index: FrameIndex) -> &Place {
@@ -119,10 +133,16 @@ impl Holder for ReceivedFrames {
     fn frames(&self, range: Range<FrameIndex>, visit: &mut dyn FnMut(FrameIndex, &[u8])) {
         // A range may be absurd; at most a ring's worth of it can be held.
         let mut held: Vec<FrameIndex> = (self.places.iter())
-            .filter_map(|place| place.held.map(|(index, _)| index).filter(|index| range.contains(index)))
+            .filter_map(|place| {
+                place
+                    .held
+                    .map(|(index, _)| index)
+                    .filter(|index| range.contains(index))
+            })
             .collect();
         held.sort_unstable();
-        held.into_iter().for_each(|index| visit(index, &self.place(index).payload));
+        held.into_iter()
+            .for_each(|index| visit(index, &self.place(index).payload));
     }
 }
 
@@ -131,7 +151,11 @@ mod tests {
     use super::*;
 
     fn info(counter: u32) -> FrameInfo {
-        FrameInfo { flags: Flags::default(), term: ShortTerm { counter, leader: 1 }, plan: PlanDigest(9) }
+        FrameInfo {
+            flags: Flags::default(),
+            term: ShortTerm { counter, leader: 1 },
+            plan: PlanDigest(9),
+        }
     }
 
     #[test]
@@ -141,9 +165,16 @@ mod tests {
             assert!(frames.insert(FrameIndex(index), info(1), &[index as u8]));
         }
         let mut seen = Vec::new();
-        frames.frames(FrameIndex(1021)..FrameIndex(1030), &mut |index, bytes| seen.push((index.0, bytes.to_vec())));
-        assert_eq!(seen, [(1021, vec![1021u64 as u8]), (1025, vec![1025u64 as u8])]);
-        frames.frames(FrameIndex(5)..FrameIndex(u64::MAX), &mut |_, _| seen.clear());
+        frames.frames(FrameIndex(1021)..FrameIndex(1030), &mut |index, bytes| {
+            seen.push((index.0, bytes.to_vec()))
+        });
+        assert_eq!(
+            seen,
+            [(1021, vec![1021u64 as u8]), (1025, vec![1025u64 as u8])]
+        );
+        frames.frames(FrameIndex(5)..FrameIndex(u64::MAX), &mut |_, _| {
+            seen.clear()
+        });
         assert!(seen.is_empty());
     }
 
@@ -157,7 +188,10 @@ mod tests {
         assert!(!frames.contains(FrameIndex(3)));
         assert!(!frames.insert(FrameIndex(3), info(3), b"old"));
         assert_eq!(frames.get(later), Some(b"new".as_slice()));
-        assert_eq!((frames.info(later), frames.count_from(later)), (Some(info(2)), 1));
+        assert_eq!(
+            (frames.info(later), frames.count_from(later)),
+            (Some(info(2)), 1)
+        );
         assert!(!frames.remove(FrameIndex(3)) && frames.remove(later) && !frames.contains(later));
     }
 }

@@ -44,11 +44,18 @@ impl Timeline {
         self.measure_jitter(transit_us);
         let number = arrived.as_micros() / BUCKET_US;
         match self.buckets.back_mut() {
-            Some(bucket) if bucket.number >= number => bucket.least_us = bucket.least_us.min(transit_us),
+            Some(bucket) if bucket.number >= number => {
+                bucket.least_us = bucket.least_us.min(transit_us)
+            }
             _ => {
-                self.buckets.push_back(Bucket { number, least_us: transit_us });
+                self.buckets.push_back(Bucket {
+                    number,
+                    least_us: transit_us,
+                });
                 let forget = number.saturating_sub(FORGET_AFTER);
-                while self.buckets.len() > BUCKETS || self.buckets.front().is_some_and(|b| b.number < forget) {
+                while self.buckets.len() > BUCKETS
+                    || self.buckets.front().is_some_and(|b| b.number < forget)
+                {
                     self.buckets.pop_front();
                 }
             }
@@ -66,7 +73,8 @@ impl Timeline {
 
     /// When the station clock says `station_us`, in local time; `None` before the first sample.
     pub fn local(&self, station_us: u64) -> Option<Instant> {
-        self.offset_us.map(|offset| Instant::from_micros(station_us).offset_by(offset))
+        self.offset_us
+            .map(|offset| Instant::from_micros(station_us).offset_by(offset))
     }
 
     /// Local clock minus station clock (with the smallest delay) in microseconds; `None` before the first sample.
@@ -96,9 +104,13 @@ mod tests {
         let mut worst = 0;
         for k in 0..seconds * 50 {
             let station_us = k * 20_000;
-            let true_us = BASE_US + station_us.saturating_add_signed(station_us as i64 * ppm / 1_000_000);
+            let true_us =
+                BASE_US + station_us.saturating_add_signed(station_us as i64 * ppm / 1_000_000);
             timeline.handle_sample(station_us, Instant::from_micros(true_us + delay(k)));
-            let error = timeline.local(station_us).unwrap().micros_after(Instant::from_micros(true_us));
+            let error = timeline
+                .local(station_us)
+                .unwrap()
+                .micros_after(Instant::from_micros(true_us));
             if error.abs() > i64::abs(worst) {
                 worst = error;
             }
@@ -109,9 +121,19 @@ mod tests {
     #[test]
     fn knows_nothing_before_the_first_sample() {
         let mut timeline = Timeline::new();
-        assert_eq!((timeline.local(5), timeline.offset_us(), timeline.jitter_us()), (None, None, 0));
+        assert_eq!(
+            (
+                timeline.local(5),
+                timeline.offset_us(),
+                timeline.jitter_us()
+            ),
+            (None, None, 0)
+        );
         timeline.handle_sample(5, Instant::from_micros(105));
-        assert_eq!((timeline.local(20), timeline.offset_us()), (Some(Instant::from_micros(120)), Some(100)));
+        assert_eq!(
+            (timeline.local(20), timeline.offset_us()),
+            (Some(Instant::from_micros(120)), Some(100))
+        );
         timeline.reset();
         assert_eq!(timeline.local(5), None);
     }
@@ -126,7 +148,13 @@ mod tests {
 
     #[test]
     fn delayed_packets_do_not_move_the_timeline() {
-        let worst = run(&mut Timeline::new(), 60, 0, |k| if k % 10 == 0 { 100 } else { 100 + (k * 7919) % 30_000 });
+        let worst = run(&mut Timeline::new(), 60, 0, |k| {
+            if k % 10 == 0 {
+                100
+            } else {
+                100 + (k * 7919) % 30_000
+            }
+        });
         assert_eq!(worst, 100);
     }
 
@@ -153,6 +181,10 @@ mod tests {
     fn jitter_is_that_of_rfc_3550() {
         let mut timeline = Timeline::new();
         run(&mut timeline, 60, 0, |k| (k % 2) * 1_000);
-        assert!((990..=1_000).contains(&timeline.jitter_us()), "{}", timeline.jitter_us());
+        assert!(
+            (990..=1_000).contains(&timeline.jitter_us()),
+            "{}",
+            timeline.jitter_us()
+        );
     }
 }
