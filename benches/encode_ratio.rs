@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use lanradio::media::opus::{EncoderConfig, FRAME_VALUES, MAX_PACKET_BYTES};
 use lanradio::media::source::Source;
-use lanradio::media::track::{Track, TrackId};
+use lanradio::media::track::Track;
 use lanradio::media::track_encoder::TrackEncoder;
+use lanradio::wire::TrackId;
 use nix::time::{ClockId, clock_gettime};
 
 const SECONDS: u32 = 60;
