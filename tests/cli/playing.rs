@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Process, Studio, Witness, blocks, cannot, feed, frames_of, heckle, named, read_wav, strength,
-    tone, wav,
+    Process, Studio, Witness, blocks, cannot, feed, frames_of, heckle, named, raw_samples,
+    read_wav, strength, tone, wav,
 };
 
 /// received + concealed of the last statistics.
@@ -14,14 +14,6 @@ fn played(events: &[serde_json::Value]) -> u64 {
     let stats = named(events, "stats");
     let last = stats.last().expect("no stats event");
     last["received"].as_u64().unwrap() + last["concealed"].as_u64().unwrap()
-}
-
-/// The samples of raw s16le sound.
-fn raw_samples(bytes: &[u8]) -> Vec<i16> {
-    bytes
-        .chunks_exact(2)
-        .map(|s| i16::from_le_bytes([s[0], s[1]]))
-        .collect()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Process, Studio, Witness, blocks, named, strength};
+use crate::support::{Process, Studio, Witness, blocks, named, raw_samples, strength};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
@@ -41,13 +41,26 @@ fn listener_in_the_middle_stops_at_each_signal_with_a_valid_file() {
         let sound = studio.recording(&format!("{signal}.wav"));
         assert!(blocks(&sound) > 0, "{signal}");
         assert!(strength(&sound, 440.0) > 9_000.0, "{signal}");
-        let tail = &sound[sound.len() - 2..];
-        assert!(
-            tail[0].abs() < 200 && tail[1].abs() < 200,
-            "{signal}: ends faded, not cut: {tail:?}"
-        );
     }
     drop(sender);
+}
+
+#[test]
+fn sound_that_is_heard_is_faded_out_and_not_cut() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 8_000, 440.0);
+    let _sender = studio.start("send a.wav");
+    let listener = studio.start("listen --output - --events events.jsonl");
+    listener.wait_stdout_bytes(20 * 3840);
+    listener.signal(Signal::SIGINT);
+    let finished = listener.finish_within(Duration::from_secs(3)).exits(0);
+    let sound = raw_samples(&finished.stdout);
+    assert_eq!(sound.len() % 1920, 0);
+    let tail = &sound[sound.len() - 2..];
+    assert!(
+        tail[0].abs() < 200 && tail[1].abs() < 200,
+        "ends faded, not cut: {tail:?}"
+    );
 }
 
 #[test]
