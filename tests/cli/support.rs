@@ -652,6 +652,31 @@ pub(crate) fn parse_wav(bytes: &[u8]) -> Result<Vec<i16>, String> {
     }
 }
 
+/// Makes `name`, a FLAC file with a tone and these tags; false (after saying so) where there is no ffmpeg.
+#[must_use]
+pub(crate) fn tagged(studio: &Studio, name: &str, ms: usize, title: &str, artist: &str) -> bool {
+    let source = format!("{name}.wav");
+    studio.tone(&source, ms, 440.0);
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-i", &source])
+        .args(["-metadata", &format!("title={title}")])
+        .args(["-metadata", &format!("artist={artist}")])
+        .arg(name)
+        .stdin(Stdio::null())
+        .current_dir(&studio.dir)
+        .output();
+    let Ok(made) = made else {
+        cannot("a file with tags", "ffmpeg");
+        return false;
+    };
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    true
+}
+
 /// The samples of raw s16le sound.
 pub(crate) fn raw_samples(bytes: &[u8]) -> Vec<i16> {
     bytes
