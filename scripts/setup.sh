@@ -70,7 +70,7 @@ look() {
     [ "$level" = test ] && return
     # The figures run trx beside us; it wants a sound server to pace it. Only Debian and Ubuntu have a package.
     if [ "$(uname -s)" = Linux ] && has apt-get; then
-        { has tx && has rx; } || need trx trx - - -
+        { has trx-tx && has trx-rx; } || need trx trx - - -
         { has pulseaudio && has pactl; } || need pulseaudio "pulseaudio pulseaudio-utils" - - -
         set -- /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so
         [ -e "$1" ] || need "ALSA's pulse plugin" libasound2-plugins - - -

@@ -11,19 +11,31 @@ use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket}
 use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term};
 
 fn corpus(target: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target)
 }
 
 fn read(target: &str) -> Vec<Vec<u8>> {
     let files = fs::read_dir(corpus(target)).expect("the corpus is committed");
-    files.map(|file| fs::read(file.expect("an entry").path()).expect("a file")).collect()
+    files
+        .map(|file| fs::read(file.expect("an entry").path()).expect("a file"))
+        .collect()
 }
 
 fn heartbeat() -> Heartbeat {
-    let track = |first: u64| TrackInfo { first: FrameIndex(first), frames: Some(1500), title: "Song".into(), artist: "Band".into() };
+    let track = |first: u64| TrackInfo {
+        first: FrameIndex(first),
+        frames: Some(1500),
+        title: "Song".into(),
+        artist: "Band".into(),
+    };
     Heartbeat {
         station: StationId(7),
-        term: Term { counter: 1, leader: NodeId(0x0102_0304_0506_0708) },
+        term: Term {
+            counter: 1,
+            leader: NodeId(0x0102_0304_0506_0708),
+        },
         number: 9,
         sent_at_us: 2_000_000,
         young: true,
@@ -31,7 +43,11 @@ fn heartbeat() -> Heartbeat {
         next: FrameIndex(100),
         buffer_ms: 500,
         plan: PlanDigest(0x00ab_cdef),
-        run: Some(RunInfo { first: FrameIndex(0), starts_at: Slot(0), end: Some(FrameIndex(3000)) }),
+        run: Some(RunInfo {
+            first: FrameIndex(0),
+            starts_at: Slot(0),
+            end: Some(FrameIndex(3000)),
+        }),
         tracks: [Some(track(0)), Some(track(1500))],
         name: "hall".into(),
     }
@@ -40,10 +56,21 @@ fn heartbeat() -> Heartbeat {
 fn media_seeds() -> Vec<Vec<u8>> {
     let numbering = Numbering::of(StationId(7));
     let packet = |payload: &[u8], flags| {
-        let term = Term { counter: 1, leader: NodeId(0x0102_0304_0506_0708) };
+        let term = Term {
+            counter: 1,
+            leader: NodeId(0x0102_0304_0506_0708),
+        };
         let belongs = (term.short(), PlanDigest(0x00ab_cdef), flags);
         let mut bytes = Vec::new();
-        MediaPacket::place(&numbering, FrameIndex(70_000), Slot(70_010), false, belongs, payload).write(&mut bytes);
+        MediaPacket::place(
+            &numbering,
+            FrameIndex(70_000),
+            Slot(70_010),
+            false,
+            belongs,
+            payload,
+        )
+        .write(&mut bytes);
         bytes
     };
     let good = packet(&[0xfc, 1, 2, 3], Flags::default());
@@ -82,7 +109,11 @@ fn control_seeds() -> Vec<Vec<u8>> {
         beat(&|beat| beat.state = State::Idle),
         beat(&|beat| beat.state = State::Over(EndReason::Left)),
         beat(&|beat| (beat.run, beat.tracks) = (None, [None, None])),
-        Message::Hello(Hello { node: NodeId(7), name: "kitchen".into() }).to_bytes(),
+        Message::Hello(Hello {
+            node: NodeId(7),
+            name: "kitchen".into(),
+        })
+        .to_bytes(),
         vec![],
         vec![9, 0, 0],
         vec![1, 77],
@@ -106,9 +137,20 @@ fn write_the_corpus() {
 
 #[test]
 fn media_corpus_reaches_every_error_and_accepted_packets() {
-    let said: BTreeSet<&str> =
-        read("media").iter().map(|bytes| MediaPacket::parse(bytes).map_or_else(|error| error.reason(), |_| "accepted")).collect();
-    let all = ["accepted", "extension", "foreign", "padding", "payload", "payload_type", "truncated", "version"];
+    let said: BTreeSet<&str> = read("media")
+        .iter()
+        .map(|bytes| MediaPacket::parse(bytes).map_or_else(|error| error.reason(), |_| "accepted"))
+        .collect();
+    let all = [
+        "accepted",
+        "extension",
+        "foreign",
+        "padding",
+        "payload",
+        "payload_type",
+        "truncated",
+        "version",
+    ];
     assert_eq!(said, BTreeSet::from(all));
 }
 

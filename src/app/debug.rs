@@ -1,35 +1,56 @@
-//! Where does a station begin to count? At 0; in a debug build a test can begin shortly before both wrap-arounds.
+//! Which station is founded, and where does it begin to count? At 0; in a debug build a test can ask for one that begins shortly
+//! before both wrap-arounds.
 
+use crate::io::random::{self, RandomError};
 use crate::wire::{FrameIndex, StationId};
 
-/// The first frame index of a new station.
+/// A new station, drawn at random, and its first frame index.
+///
+/// # Errors
+/// If the system has no random numbers.
 #[cfg(not(debug_assertions))]
-pub(super) fn first_frame(_: StationId) -> FrameIndex {
-    FrameIndex(0)
+pub(super) fn found() -> Result<(StationId, FrameIndex), RandomError> {
+    Ok((StationId(random::ssrc()?), FrameIndex(0)))
 }
 
-/// The first frame index of a new station: 0, unless `LANRADIO_DEBUG_WRAP_IN=K` asks for one at which the sequence number
-/// wraps in exactly K frames and the timestamp within K frames.
+/// A new station, drawn at random, and its first frame index: 0, unless `LANRADIO_DEBUG_WRAP_IN=K` asks for one at which the
+/// sequence number wraps in exactly K frames and the timestamp within K frames.
+///
+/// # Errors
+/// If the system has no random numbers.
 #[cfg(debug_assertions)]
-pub(super) fn first_frame(station: StationId) -> FrameIndex {
-    let frames = std::env::var("LANRADIO_DEBUG_WRAP_IN").ok().and_then(|text| text.parse::<u16>().ok());
-    frames.filter(|&frames| frames > 1).map_or(FrameIndex(0), |frames| before_both_wraps(station, frames))
+pub(super) fn found() -> Result<(StationId, FrameIndex), RandomError> {
+    let asked = std::env::var("LANRADIO_DEBUG_WRAP_IN")
+        .ok()
+        .and_then(|text| text.parse::<u16>().ok());
+    loop {
+        let station = StationId(random::ssrc()?);
+        let Some(frames) = asked.filter(|&frames| frames > 1) else {
+            return Ok((station, FrameIndex(0)));
+        };
+        // 65,536 frames move the timestamp by 15·2²² ticks: a station has 1,024 places to begin at, and about one in
+        // thirty has a fitting one at K = 100.
+        if let Some(first) = before_both_wraps(station, frames) {
+            return Ok((station, first));
+        }
+    }
 }
 
-#[cfg(any(debug_assertions, test))]
-fn before_both_wraps(station: StationId, frames: u16) -> FrameIndex {
+#[cfg(debug_assertions)]
+fn before_both_wraps(station: StationId, frames: u16) -> Option<FrameIndex> {
     use crate::wire::Slot;
     use crate::wire::ids::{FRAME_TICKS, Numbering};
     let numbering = Numbering::of(station);
     let to_seq_wrap = u64::from(station.first_seq().0.wrapping_neg().wrapping_sub(frames));
     let ticks = u64::from(frames) * FRAME_TICKS;
     let wraps_soon = |n: &u64| u64::from(numbering.timestamp(Slot(*n)).0.wrapping_neg()) < ticks;
-    // The timestamp moves by 65536 frames per step, so that a hit comes after about 2³² / ticks steps.
-    let found = (0..1u64 << 20).map(|step| to_seq_wrap + (step << 16)).find(wraps_soon);
-    FrameIndex(found.unwrap_or(to_seq_wrap))
+    (0..1024u64)
+        .map(|step| to_seq_wrap + (step << 16))
+        .find(wraps_soon)
+        .map(FrameIndex)
 }
 
-#[cfg(test)]
+#[cfg(all(test, debug_assertions))]
 mod tests {
     use super::*;
     use crate::wire::Slot;
@@ -37,11 +58,16 @@ mod tests {
 
     #[test]
     fn both_wraps_come_within_the_frames_asked_for() {
-        for ssrc in [0, 7, 0xdead_beef] {
+        let found: Vec<_> = (0..300)
+            .filter_map(|ssrc| Some((ssrc, before_both_wraps(StationId(ssrc), 100)?)))
+            .collect();
+        assert!(!found.is_empty());
+        for (ssrc, first) in found {
             let numbering = Numbering::of(StationId(ssrc));
-            let first = before_both_wraps(StationId(ssrc), 100);
             assert_eq!(numbering.seq(first.plus(100)).0, 0);
-            assert!(numbering.timestamp(Slot(first.0 + 100)).0 < numbering.timestamp(Slot(first.0)).0);
+            assert!(
+                numbering.timestamp(Slot(first.0 + 100)).0 < numbering.timestamp(Slot(first.0)).0
+            );
         }
     }
 }

@@ -44,7 +44,11 @@ pub fn run(config: &CommonConfig, console: &mut dyn Console) -> Result<String, A
 }
 
 fn ask(session: &mut Session, console: &mut dyn Console) -> Option<(Heartbeat, SocketAddr)> {
-    let hello = Message::Hello(Hello { node: session.node, name: session.name.clone() }).to_bytes();
+    let hello = Message::Hello(Hello {
+        node: session.node,
+        name: session.name.clone(),
+    })
+    .to_bytes();
     let begun = session.clock.now();
     let (mut again, end) = (Some(begun), begun + PATIENCE);
     let mut buffer = [0u8; MAX_DATAGRAM];
@@ -55,7 +59,9 @@ fn ask(session: &mut Session, console: &mut dyn Console) -> Option<(Heartbeat, S
                 console.warn(&format!("asking on {}: {error}", session.interface()));
             }
         }
-        session.sockets.wait(&session.waiter, Some(again.map_or(end, |at| at.min(end))));
+        session
+            .sockets
+            .wait(&session.waiter, Some(again.map_or(end, |at| at.min(end))));
         while let Some(received) = session.sockets.receive(&mut buffer) {
             if let Ok(Message::Heartbeat(beat)) = Message::parse(&buffer[..received.len])
                 && !matches!(beat.state, State::Over(_))
@@ -68,8 +74,13 @@ fn ask(session: &mut Session, console: &mut dyn Console) -> Option<(Heartbeat, S
 }
 
 fn name_of(beat: &Heartbeat) -> String {
-    let playing = beat.tracks[0].as_ref().map(|track| title_of(&track.title, &track.artist));
-    let name = playing.filter(|title| !title.is_empty()).map_or_else(|| beat.name.clone(), |title| format!("{}: {title}", beat.name));
+    let playing = beat.tracks[0]
+        .as_ref()
+        .map(|track| title_of(&track.title, &track.artist));
+    let name = playing.filter(|title| !title.is_empty()).map_or_else(
+        || beat.name.clone(),
+        |title| format!("{}: {title}", beat.name),
+    );
     sanitize(&name)
 }
 

@@ -55,15 +55,24 @@ pub fn start(files: Vec<PathBuf>, config: EncoderConfig) -> Result<Receiver<Enco
     let (sender, receiver) = bounded(CHANNEL_PACKETS);
     thread::spawn("encoder", move || {
         // The receiver is gone when the sender has stopped: nothing is left to do.
-        let _: Result<(), SendError<Encoded>> =
-            files.iter().try_for_each(|file| encode(file, config, &sender)).and_then(|()| sender.send(Encoded::ListEnd));
+        let _: Result<(), SendError<Encoded>> = files
+            .iter()
+            .try_for_each(|file| encode(file, config, &sender))
+            .and_then(|()| sender.send(Encoded::ListEnd));
     })?;
     Ok(receiver)
 }
 
-fn encode(file: &Path, config: EncoderConfig, to: &Sender<Encoded>) -> Result<(), SendError<Encoded>> {
+fn encode(
+    file: &Path,
+    config: EncoderConfig,
+    to: &Sender<Encoded>,
+) -> Result<(), SendError<Encoded>> {
     let name = terminal::sanitize(&file.display().to_string());
-    let skipped = |why: String| Encoded::Problem { text: format!("{name}: {why}"), skipped: true };
+    let skipped = |why: String| Encoded::Problem {
+        text: format!("{name}: {why}"),
+        skipped: true,
+    };
     let mut encoder = match open(file, config) {
         Ok(encoder) => encoder,
         Err(why) => return to.send(skipped(why)),
@@ -79,14 +88,21 @@ fn encode(file: &Path, config: EncoderConfig, to: &Sender<Encoded>) -> Result<()
         let said = match encoder.next_packet() {
             Ok(Some(packet)) => {
                 if frames == 0 {
-                    to.send(Encoded::Track { id, title: title.clone(), artist: artist.clone() })?;
+                    to.send(Encoded::Track {
+                        id,
+                        title: title.clone(),
+                        artist: artist.clone(),
+                    })?;
                 }
                 frames += 1;
                 Encoded::Packet(packet.into())
             }
             Ok(None) => break,
             Err(error) if frames == 0 => return to.send(skipped(error.to_string())),
-            Err(error) => Encoded::Problem { text: format!("{name}: {error}; it plays to there"), skipped: false },
+            Err(error) => Encoded::Problem {
+                text: format!("{name}: {error}; it plays to there"),
+                skipped: false,
+            },
         };
         to.send(said)?;
     }
@@ -105,8 +121,11 @@ fn open(file: &Path, config: EncoderConfig) -> Result<TrackEncoder, String> {
     } else {
         Source::open(file)
     };
-    let encoder = TrackEncoder::new(source.map_err(|error| error.to_string())?, config).map_err(|error| error.to_string())?;
-    let samples = encoder.known_frames().map(|frames| frames * FRAME_SAMPLES as u64);
+    let encoder = TrackEncoder::new(source.map_err(|error| error.to_string())?, config)
+        .map_err(|error| error.to_string())?;
+    let samples = encoder
+        .known_frames()
+        .map(|frames| frames * FRAME_SAMPLES as u64);
     match samples.map(|samples| encoded_bytes_estimate(samples, config)) {
         Some(bytes) if bytes > MAX_HELD_BYTES && !stdin => Err(format!(
             "it would take {} MiB encoded, more than the {} MiB that every node can hold; split it, or choose a lower --bitrate",
@@ -127,13 +146,19 @@ fn stem(file: &Path) -> String {
     if file == Path::new("-") {
         return "standard input".into();
     }
-    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = file
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let clean = terminal::sanitize(&stem);
     clip(&clean, crate::wire::control::MAX_TEXT_BYTES)
 }
 
 /// The longest prefix of at most `bytes` that ends between characters.
 fn clip(text: &str, bytes: usize) -> String {
-    let end = (0..=bytes.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let end = (0..=bytes.min(text.len()))
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0);
     text[..end].to_string()
 }

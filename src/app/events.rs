@@ -8,8 +8,8 @@ use crate::io::Written;
 use crate::io::clock::Clock;
 use crate::io::event_log::{EventLog, EventLogError};
 use crate::playout::statistics::Statistics;
-use crate::wire::{StationId, Term};
 use crate::wire::control::EndReason;
+use crate::wire::{StationId, Term};
 
 /// Writes events, or nothing if nobody asked for them.
 pub struct Events {
@@ -25,8 +25,15 @@ impl Events {
     /// # Errors
     /// If it cannot be opened for appending.
     pub fn open(path: Option<&Path>, clock: Clock) -> Result<Events, EventLogError> {
-        let log = path.map(|path| EventLog::open(&path.to_string_lossy())).transpose()?;
-        Ok(Events { log, clock, closed: false, trouble: None })
+        let log = path
+            .map(|path| EventLog::open(&path.to_string_lossy()))
+            .transpose()?;
+        Ok(Events {
+            log,
+            clock,
+            closed: false,
+            trouble: None,
+        })
     }
 
     /// Whether the reader of standard output has gone.
@@ -63,17 +70,26 @@ impl Events {
 
     /// `on_air`.
     pub fn on_air(&mut self, station: StationId, term: Term) {
-        self.write("on_air", json!({ "station": station.to_string(), "term": term_json(term) }));
+        self.write(
+            "on_air",
+            json!({ "station": station.to_string(), "term": term_json(term) }),
+        );
     }
 
     /// `leader`.
     pub fn leader(&mut self, term: Term, reason: &str) {
-        self.write("leader", json!({ "term": term_json(term), "leader": term.leader.to_string(), "reason": reason }));
+        self.write(
+            "leader",
+            json!({ "term": term_json(term), "leader": term.leader.to_string(), "reason": reason }),
+        );
     }
 
     /// `track`.
     pub fn track(&mut self, title: &str, artist: &str, first_frame: u64) {
-        self.write("track", json!({ "title": title, "artist": artist, "first_frame": first_frame }));
+        self.write(
+            "track",
+            json!({ "title": title, "artist": artist, "first_frame": first_frame }),
+        );
     }
 
     /// `off_air`.

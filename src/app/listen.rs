@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::console::{Console, Kind, Status};
 use super::error::AppError;
-use super::events::{StatsState, reason_word, stats_json};
+use super::events::{StatsState, stats_json};
 use super::output::{Output, OutputConfig};
 use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
@@ -56,8 +56,14 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         session.warn(console, "a buffer below 100ms: a takeover may be heard");
     }
     let mut listener = Listener {
-        dial: Dial::new(Config { buffer_override: config.buffer, ..Config::default() }),
-        voice: Voice { decoder: Decoder::new()?, block: [0.0; FRAME_VALUES] },
+        dial: Dial::new(Config {
+            buffer_override: config.buffer,
+            ..Config::default()
+        }),
+        voice: Voice {
+            decoder: Decoder::new()?,
+            block: [0.0; FRAME_VALUES],
+        },
         output,
         once: config.once,
         heard: false,
@@ -91,14 +97,22 @@ struct Listener {
 }
 
 impl Listener {
-    fn run(&mut self, timeout: Option<Duration>, console: &mut dyn Console) -> Result<(), AppError> {
+    fn run(
+        &mut self,
+        timeout: Option<Duration>,
+        console: &mut dyn Console,
+    ) -> Result<(), AppError> {
         let started = self.session.started;
         let give_up = timeout.map(|timeout| started + timeout);
         let mut waiting = Waiting::new(started);
         let mut next_second = started + SECOND;
         let mut buffer = [0u8; MAX_DATAGRAM];
         loop {
-            let deadline = self.dial.player().and_then(|player| player.poll_timeout()).map(|at| at + SLACK);
+            let deadline = self
+                .dial
+                .player()
+                .and_then(|player| player.poll_timeout())
+                .map(|at| at + SLACK);
             let mut until = deadline.map_or(next_second, |at| at.min(next_second));
             if let Some(at) = give_up.filter(|_| !self.heard) {
                 until = until.min(at);
@@ -117,12 +131,19 @@ impl Listener {
                 next_second = now + SECOND;
                 self.every_second(&mut waiting, now, console);
             }
-            if self.over || self.session.signals.stop_asked() || self.output.is_closed() || self.session.events.is_closed() {
+            if self.over
+                || self.session.signals.stop_asked()
+                || self.output.is_closed()
+                || self.session.events.is_closed()
+            {
                 return Ok(());
             }
             if !self.heard && give_up.is_some_and(|at| now >= at) {
                 let interface = self.session.interface().to_string();
-                return Err(AppError::NoStation { group: self.session.group, interface });
+                return Err(AppError::NoStation {
+                    group: self.session.group,
+                    interface,
+                });
             }
         }
     }
@@ -142,7 +163,11 @@ impl Listener {
                 Err(error) => self.dial.reject(error.reason()),
             },
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
-                Ok(Message::Heartbeat(beat)) => drop(self.dial.handle_heartbeat(&clean(*beat), received.arrived, now)),
+                Ok(Message::Heartbeat(beat)) => drop(self.dial.handle_heartbeat(
+                    &clean(*beat),
+                    received.arrived,
+                    now,
+                )),
                 Ok(Message::Hello(_)) => {}
                 Err(error) => self.reject_control(&error, console),
             },
@@ -151,7 +176,9 @@ impl Listener {
 
     fn reject_control(&mut self, error: &ControlError, console: &mut dyn Console) {
         self.dial.reject(error.reason());
-        if matches!(error, ControlError::Version(_) | ControlError::Unknown(_)) && !self.unknown_control_told {
+        if matches!(error, ControlError::Version(_) | ControlError::Unknown(_))
+            && !self.unknown_control_told
+        {
             self.unknown_control_told = true;
             self.session.warn(console, &error.to_string());
         }
@@ -159,31 +186,47 @@ impl Listener {
 
     /// Does what the player decided.
     fn act(&mut self, console: &mut dyn Console) {
-        while let Some(decision) = self.dial.player_mut().and_then(|player| player.poll_output()) {
+        while let Some(decision) = self
+            .dial
+            .player_mut()
+            .and_then(|player| player.poll_output())
+        {
             match decision {
                 Decision::Reset => self.voice.decoder.reset(),
                 Decision::Preroll { index } => drop(self.decode(index)),
-                Decision::Play { index, fade_in } => self.play(index, fade_in),
+                Decision::Play {
+                    index,
+                    after_silence,
+                } => self.play(index, after_silence),
                 Decision::Conceal { concealment, .. } => self.conceal(concealment),
                 Decision::TunedIn { first } => {
-                    let ms = self.session.clock.now().since(self.session.started).as_millis() as u64;
-                    self.session.events.write("tuned_in", json!({ "frame": first.0, "ms": ms }));
+                    let ms = self
+                        .session
+                        .clock
+                        .now()
+                        .since(self.session.started)
+                        .as_millis() as u64;
+                    self.session
+                        .events
+                        .write("tuned_in", json!({ "frame": first.0, "ms": ms }));
                 }
                 Decision::Track(track) => {
                     self.title = super::send::title_of(&track.title, &track.artist);
-                    self.session.events.track(&track.title, &track.artist, track.first.0);
+                    self.session
+                        .events
+                        .track(&track.title, &track.artist, track.first.0);
                     console.note(&format!("now playing: {}", self.title));
                 }
                 Decision::Leader { term, reason } => {
-                    if let Some(player) = self.dial.player().filter(|_| reason == "heard") {
+                    if let Some(player) = self.dial.player().filter(|_| reason == "first") {
                         self.session.events.on_air(player.station(), term);
                     }
                     self.session.events.leader(term, reason);
                     self.heard = true;
                 }
                 Decision::OffAir { reason } => {
-                    self.session.events.off_air(reason);
-                    console.note(&format!("off air: {}", reason.replace('_', " ")));
+                    self.session.events.off_air(reason.as_str());
+                    console.note(&format!("off air: {}", reason.as_str().replace('_', " ")));
                     self.over = self.once;
                 }
             }
@@ -193,25 +236,33 @@ impl Listener {
 
     fn decode(&mut self, index: FrameIndex) -> bool {
         let payload = self.dial.player().and_then(|player| player.payload(index));
-        payload.is_some_and(|payload| self.voice.decoder.decode(payload, &mut self.voice.block).is_ok())
+        payload.is_some_and(|payload| {
+            self.voice
+                .decoder
+                .decode(payload, &mut self.voice.block)
+                .is_ok()
+        })
     }
 
-    fn play(&mut self, index: FrameIndex, fade_in: bool) {
+    fn play(&mut self, index: FrameIndex, after_silence: bool) {
         if !self.decode(index) {
-            if let Some(player) = self.dial.player_mut() {
-                player.undecodable(index);
-            }
-            return self.conceal(Concealment::Extrapolate { from_gain: 1.0, to_gain: 1.0 });
+            let concealment = self
+                .dial
+                .player_mut()
+                .map_or(Concealment::Silence, |player| player.undecodable(index));
+            return self.conceal(concealment);
         }
-        if fade_in {
-            fade::fade_in(&mut self.voice.block);
+        if after_silence {
+            fade::fade_in_5ms(&mut self.voice.block);
         }
         self.output.write(&self.voice.block);
     }
 
     fn conceal(&mut self, concealment: Concealment) {
         let spoken = match concealment {
-            Concealment::Extrapolate { .. } => self.voice.decoder.conceal(&mut self.voice.block).is_ok(),
+            Concealment::Extrapolate { .. } => {
+                self.voice.decoder.conceal(&mut self.voice.block).is_ok()
+            }
             Concealment::Silence => false,
         };
         if spoken {
@@ -239,25 +290,35 @@ impl Listener {
     fn write_stats(&mut self) {
         let mut statistics = self.dial.statistics();
         statistics.underruns += self.output.underruns;
-        let state = self.dial.player().map_or_else(StatsState::default, |player| StatsState {
-            buffer_ms: player.buffer().as_millis() as u64,
-            jitter_ms: player.jitter_us() as f64 / 1000.0,
-            drift_ppm: None,
-            sync_us: None,
-            term: player.term(),
-        });
-        self.session.events.write("stats", stats_json(&statistics, state));
+        let state = self
+            .dial
+            .player()
+            .map_or_else(StatsState::default, |player| StatsState {
+                buffer_ms: player.buffer().as_millis() as u64,
+                jitter_ms: player.jitter_us() as f64 / 1000.0,
+                drift_ppm: None,
+                sync_us: None,
+                term: player.term(),
+            });
+        self.session
+            .events
+            .write("stats", stats_json(&statistics, state));
     }
 
     fn show_status(&mut self, console: &mut dyn Console) {
-        let Some(player) = self.dial.player().filter(|player| !player.is_off_air()) else { return };
+        let Some(player) = self.dial.player().filter(|player| !player.is_off_air()) else {
+            return;
+        };
         let statistics = self.dial.statistics();
-        let (position, length) = player.position().unwrap_or_default();
+        let length = player
+            .track()
+            .and_then(|track| track.frames)
+            .map(|frames| crate::wire::FRAME * frames as u32);
         console.status(&Status {
             title: &self.title,
-            position,
+            position: player.track_position().unwrap_or_default(),
             length,
-            leader: player.leader_name().unwrap_or(""),
+            leader: player.leader_name(),
             kind: Kind::Listen {
                 held: crate::wire::FRAME * player.buffered_frames() as u32,
                 buffer: player.buffer(),
@@ -267,11 +328,15 @@ impl Listener {
     }
 
     /// Ends the sound without a click where it is heard, settles the counters, and waits for the writer.
-    fn finish(mut self, outcome: Result<(), AppError>, console: &mut dyn Console) -> Result<(), AppError> {
+    fn finish(
+        mut self,
+        outcome: Result<(), AppError>,
+        console: &mut dyn Console,
+    ) -> Result<(), AppError> {
         if let Some(player) = self.dial.player_mut().filter(|player| !player.is_off_air()) {
             player.handle_finish();
             if self.output.is_heard() && self.voice.decoder.conceal(&mut self.voice.block).is_ok() {
-                fade::fade_out(&mut self.voice.block);
+                fade::fade_out_5ms(&mut self.voice.block);
                 self.output.write(&self.voice.block);
             }
         }
@@ -283,7 +348,9 @@ impl Listener {
             self.session.events.warning(&text);
         }
         match outcome {
-            Ok(()) if failed => Err(AppError::Files("the output is incomplete, see above".into())),
+            Ok(()) if failed => Err(AppError::Files(
+                "the output is incomplete, see above".into(),
+            )),
             outcome => outcome,
         }
     }
@@ -315,7 +382,11 @@ impl Waiting {
         let waited = now.since(self.since);
         if self.told == 0 && waited >= SECOND {
             self.told = 1;
-            return Some(format!("waiting for a station on {} ({})", session.group, session.interface()));
+            return Some(format!(
+                "waiting for a station on {} ({})",
+                session.group,
+                session.interface()
+            ));
         }
         if self.told == 1 && waited >= SECOND * 10 {
             self.told = 2;

@@ -11,7 +11,6 @@ pub mod describe;
 pub mod encoder;
 pub mod error;
 pub mod events;
-#[cfg(any())]
 pub mod listen;
 pub mod output;
 pub mod send;

@@ -87,11 +87,20 @@ impl Output {
                     Ok(Written::Closed) => Some(Report::Closed),
                     Err(error) => Some(Report::Failed(error.to_string())),
                 };
-                thread::spawn("stdout", move || write_all(&blocks, &reporter, &waker, write))?;
+                thread::spawn("stdout", move || {
+                    write_all(&blocks, &reporter, &waker, write)
+                })?;
                 Sink::Pipe(sender)
             }
         };
-        Ok(Output { sink, reports, gain: f32::from(volume) / 100.0, closed: false, failed: false, underruns: 0 })
+        Ok(Output {
+            sink,
+            reports,
+            gain: f32::from(volume) / 100.0,
+            closed: false,
+            failed: false,
+            underruns: 0,
+        })
     }
 
     /// Plays one block.

@@ -15,14 +15,13 @@ use super::error::AppError;
 use super::events::{StatsState, reason_word, stats_json};
 use super::session::{CommonConfig, Session};
 use super::tracks::Tracks;
-use crate::io::random;
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
 use crate::media::opus::EncoderConfig;
 use crate::playout::statistics::Statistics;
 use crate::station::node::{Config, Event, Node, Output};
 use crate::wire::control::Message;
 use crate::wire::media::{MediaError, MediaPacket};
-use crate::wire::{FRAME, StationId, TrackId};
+use crate::wire::{FRAME, TrackId};
 
 /// How often the encoder is looked at.
 const LOOK: Duration = FRAME;
@@ -57,7 +56,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
     if config.buffer < SAFE_BUFFER {
         session.warn(console, "a buffer below 100ms: a takeover may be heard");
     }
-    let station = StationId(random::ssrc()?);
+    let (station, first_frame) = super::debug::found()?;
     let node = Node::new(
         Config {
             node: session.node,
@@ -65,7 +64,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
             station,
             buffer: config.buffer,
             looped: config.looped,
-            first_frame: super::debug::first_frame(station),
+            first_frame,
         },
         session.clock.now(),
     );
@@ -91,7 +90,11 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
 
 /// `title – artist`, or what there is of it.
 pub(super) fn title_of(title: &str, artist: &str) -> String {
-    if artist.is_empty() { title.to_string() } else { format!("{title} – {artist}") }
+    if artist.is_empty() {
+        title.to_string()
+    } else {
+        format!("{title} – {artist}")
+    }
 }
 
 struct Sender<'a> {
@@ -138,7 +141,10 @@ impl Sender<'_> {
                 self.node.handle_leave(self.session.clock.now());
                 continue;
             }
-            let mut until = self.node.poll_timeout().map_or(next_second, |at| at.min(next_second));
+            let mut until = self
+                .node
+                .poll_timeout()
+                .map_or(next_second, |at| at.min(next_second));
             if self.packets.is_some() {
                 until = until.min(now + LOOK);
             }
@@ -157,7 +163,9 @@ impl Sender<'_> {
             return Ok(());
         }
         for _ in 0..TAKE {
-            let Some(packets) = &self.packets else { return Ok(()) };
+            let Some(packets) = &self.packets else {
+                return Ok(());
+            };
             match packets.try_recv() {
                 Ok(encoded) => self.take(encoded, console)?,
                 Err(TryRecvError::Empty) => return Ok(()),
@@ -189,9 +197,14 @@ impl Sender<'_> {
                 self.problems += usize::from(skipped);
                 self.session.warn(console, &text);
             }
-            Encoded::ListEnd if self.config.looped && self.tracks.dropped_any() && self.can_read_again() => {
+            Encoded::ListEnd
+                if self.config.looped && self.tracks.dropped_any() && self.can_read_again() =>
+            {
                 // Too long to be held: every lap is encoded anew.
-                self.packets = Some(encoder::start(self.config.files.clone(), self.config.encoder)?);
+                self.packets = Some(encoder::start(
+                    self.config.files.clone(),
+                    self.config.encoder,
+                )?);
             }
             Encoded::ListEnd => {
                 self.packets = None;
@@ -247,7 +260,10 @@ impl Sender<'_> {
                 Output::Media(bytes) => self.session.sockets.send_media(&bytes),
                 Output::Rtcp(bytes) => self.session.sockets.send_rtcp(&bytes),
                 Output::Control { to: None, bytes } => self.session.sockets.send_control(&bytes),
-                Output::Control { to: Some(to), bytes } => self.session.sockets.send_to(to, &bytes),
+                Output::Control {
+                    to: Some(to),
+                    bytes,
+                } => self.session.sockets.send_to(to, &bytes),
                 Output::Event(event) => {
                     self.tell(event, console);
                     continue;
@@ -257,7 +273,10 @@ impl Sender<'_> {
                 Ok(()) => self.send_failing = false,
                 Err(error) if !self.send_failing => {
                     self.send_failing = true;
-                    let text = format!("sending on {}: {error}; it goes on when the network is back", self.session.interface());
+                    let text = format!(
+                        "sending on {}: {error}; it goes on when the network is back",
+                        self.session.interface()
+                    );
                     self.session.warn(console, &text);
                 }
                 Err(_) => {}
@@ -271,13 +290,20 @@ impl Sender<'_> {
                 // From here on only control is listened to: the media port carries our own packets.
                 self.session.sockets.leave_media();
                 self.session.events.on_air(station, term);
-                console.note(&format!("on air as {} (station {station})", self.session.name));
+                console.note(&format!(
+                    "on air as {} (station {station})",
+                    self.session.name
+                ));
                 if self.foreign_told {
                     self.session.warn(console, "another program sends RTP to this group; choose another --group for one of them");
                 }
             }
             Event::Leader { term, reason } => self.session.events.leader(term, reason),
-            Event::Track { title, artist, first_frame } => {
+            Event::Track {
+                title,
+                artist,
+                first_frame,
+            } => {
                 self.title = title_of(&title, &artist);
                 self.session.events.track(&title, &artist, first_frame.0);
                 console.note(&format!("now playing: {}", self.title));
@@ -286,11 +312,27 @@ impl Sender<'_> {
                 self.session.events.off_air(reason_word(reason));
                 console.note(&format!("off air: {}", reason_word(reason)));
             }
-            Event::Warning(text) => self.session.warn(console, &crate::io::terminal::sanitize(&text)),
-            Event::Busy { name, title, artist, station, addr } => {
+            Event::Warning(text) => self
+                .session
+                .warn(console, &crate::io::terminal::sanitize(&text)),
+            Event::Busy {
+                name,
+                title,
+                artist,
+                station,
+                addr,
+            } => {
                 let what = title_of(&title, &artist);
-                let what = if what.is_empty() { "something".to_string() } else { format!("\"{what}\"") };
-                let who = if name.is_empty() { "another node".to_string() } else { name };
+                let what = if what.is_empty() {
+                    "something".to_string()
+                } else {
+                    format!("\"{what}\"")
+                };
+                let who = if name.is_empty() {
+                    "another node".to_string()
+                } else {
+                    name
+                };
                 let place = addr.map(|addr| format!(" ({addr})")).unwrap_or_default();
                 let text = format!(
                     "station busy: {who}{place} plays {what} on {} (station {station}); stop it there, or choose another --group",
@@ -318,14 +360,20 @@ impl Sender<'_> {
     }
 
     fn show_status(&mut self, console: &mut dyn Console) {
-        let Some(playing) = self.node.playing() else { return };
+        let Some(playing) = self.node.playing() else {
+            return;
+        };
         let ahead = self.taken.saturating_sub(self.node.frames_sent());
         console.status(&Status {
             title: &self.title,
             position: playing.position,
             length: playing.duration,
             leader: &self.session.name,
-            kind: Kind::Send { sent: self.node.frames_sent(), ahead: FRAME * ahead as u32, encoded: self.packets.is_none() },
+            kind: Kind::Send {
+                sent: self.node.frames_sent(),
+                ahead: FRAME * ahead as u32,
+                encoded: self.packets.is_none(),
+            },
         });
     }
 
@@ -340,7 +388,9 @@ impl Sender<'_> {
             (0, _) => Ok(()),
             (_, 0) => Err(AppError::Files("nothing to play".into())),
             (1, _) => Err(AppError::Files("1 file was skipped, see above".into())),
-            (n, _) => Err(AppError::Files(format!("{n} files were skipped, see above"))),
+            (n, _) => Err(AppError::Files(format!(
+                "{n} files were skipped, see above"
+            ))),
         }
     }
 }

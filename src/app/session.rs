@@ -57,19 +57,35 @@ impl Session {
     ///
     /// # Errors
     /// If the interface, the sockets or the event file cannot be used.
-    pub fn begin(config: &CommonConfig, join: Join, console: &mut dyn Console) -> Result<Session, AppError> {
+    pub fn begin(
+        config: &CommonConfig,
+        join: Join,
+        console: &mut dyn Console,
+    ) -> Result<Session, AppError> {
         let clock = Clock::new();
         let started = clock.now();
-        let waiter = Waiter::new().map_err(|source| AppError::Os { action: "setting up the event loop", source })?;
+        let waiter = Waiter::new().map_err(|source| AppError::Os {
+            action: "setting up the event loop",
+            source,
+        })?;
         let signals = signals::install(&waiter.waker())?;
         let events = Events::open(config.events.as_deref(), clock)?;
         let choice = interface::choose(config.group.ip(), config.interface.as_deref())?;
         let mut socket_config = SocketConfig::new(config.group, &choice, u32::from(config.ttl));
         socket_config.join = join;
         let sockets = StationSockets::open(&socket_config)?;
-        let name = config.name.as_deref().map_or_else(host::name, host::node_name);
-        console.note(&format!("group {} on {} ({})", config.group, choice.interface.name, choice.source));
-        console.detail(&format!("receive buffers: {} KiB", sockets.receive_buffer_bytes() / 1024));
+        let name = config
+            .name
+            .as_deref()
+            .map_or_else(host::name, host::node_name);
+        console.note(&format!(
+            "group {} on {} ({})",
+            config.group, choice.interface.name, choice.source
+        ));
+        console.detail(&format!(
+            "receive buffers: {} KiB",
+            sockets.receive_buffer_bytes() / 1024
+        ));
         let mut session = Session {
             clock,
             started,
@@ -83,7 +99,10 @@ impl Session {
         };
         if choice.down {
             let interface = &choice.interface.name;
-            session.warn(console, &format!("{interface} is down; nothing is heard until it is up (cable, Wi-Fi?)"));
+            session.warn(
+                console,
+                &format!("{interface} is down; nothing is heard until it is up (cable, Wi-Fi?)"),
+            );
         }
         Ok(session)
     }

@@ -19,7 +19,12 @@ pub struct Tracks {
 impl Tracks {
     /// No tracks yet, and room for `budget_bytes`.
     pub fn new(budget_bytes: u64) -> Tracks {
-        Tracks { tracks: Vec::new(), budget_bytes, oldest: 0, dropped_any: false }
+        Tracks {
+            tracks: Vec::new(),
+            budget_bytes,
+            oldest: 0,
+            dropped_any: false,
+        }
     }
 
     /// Begins a track; packets go to the newest one.
@@ -44,8 +49,12 @@ impl Tracks {
     /// Whether another packet fits; makes room by dropping what was played before frame `k` of `track`.
     pub fn has_room(&mut self, played_to: Option<(TrackId, u64)>) -> bool {
         while self.bytes_held() >= self.budget_bytes {
-            let Some((playing, frame)) = played_to else { return false };
-            let Some(oldest) = self.tracks.get_mut(self.oldest) else { return false };
+            let Some((playing, frame)) = played_to else {
+                return false;
+            };
+            let Some(oldest) = self.tracks.get_mut(self.oldest) else {
+                return false;
+            };
             let is_playing = oldest.id() == playing;
             let before = oldest.bytes_held();
             oldest.drop_before(if is_playing { frame } else { u64::MAX });
@@ -65,12 +74,19 @@ impl Tracks {
 
     /// Bytes of packets in memory.
     pub fn bytes_held(&self) -> u64 {
-        self.tracks[self.oldest.min(self.tracks.len())..].iter().map(|track| track.bytes_held() as u64).sum()
+        self.tracks[self.oldest.min(self.tracks.len())..]
+            .iter()
+            .map(|track| track.bytes_held() as u64)
+            .sum()
     }
 }
 
 impl Frames for Tracks {
     fn packet(&self, track: TrackId, k: u64) -> Option<&[u8]> {
-        self.tracks.iter().rev().find(|candidate| candidate.id() == track)?.get(k)
+        self.tracks
+            .iter()
+            .rev()
+            .find(|candidate| candidate.id() == track)?
+            .get(k)
     }
 }

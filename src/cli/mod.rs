@@ -13,10 +13,11 @@ use clap::error::{Error, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 use crate::app::console::Console;
+use crate::app::listen::ListenConfig;
 use crate::app::output::OutputConfig;
 use crate::app::send::SendConfig;
 use crate::app::session::CommonConfig;
-use crate::app::{describe, send};
+use crate::app::{describe, listen, send};
 use crate::io::terminal;
 use crate::media::opus::EncoderConfig;
 use args::{Cli, Command, CommonArgs, ListenArgs, SendArgs};
@@ -39,8 +40,10 @@ pub fn main() -> ExitCode {
     let mut console = StderrConsole::new(common.color, common.quiet, common.verbose);
     let outcome = match &cli.command {
         Command::Send(args) => send::run(&send_config(args), &mut console),
-        Command::Listen(_) => Ok(()),
-        Command::Sdp(args) => describe::run(&common_config(&args.common), &mut console).map(|text| print(&text)),
+        Command::Listen(args) => listen::run(&listen_config(args), &mut console),
+        Command::Sdp(args) => {
+            describe::run(&common_config(&args.common), &mut console).map(|text| print(&text))
+        }
     };
     console.finish();
     match outcome {
@@ -61,15 +64,21 @@ fn check(command: &Command) -> Result<(), Error> {
     match command {
         Command::Send(args) => match args.files.iter().filter(|file| is_stdout(file)).count() {
             0 => Ok(()),
-            1 if terminal::stdin_is_terminal() => usage("standard input is a terminal; pipe music into it: … | lanradio send -"),
+            1 if terminal::stdin_is_terminal() => {
+                usage("standard input is a terminal; pipe music into it: … | lanradio send -")
+            }
             1 => Ok(()),
             _ => usage("standard input can be read only once: one - is enough"),
         },
         Command::Listen(args) => {
             let events = args.common.events.as_deref().is_some_and(is_stdout);
             match &args.output {
-                None => usage("the sound device, the default output, comes with a later release; choose --output null, file:PATH.wav or -"),
-                Some(OutputConfig::Stdout) if events => usage("--output - and --events - both want standard output; send one of them to a file"),
+                None => usage(
+                    "the sound device, the default output, comes with a later release; choose --output null, file:PATH.wav or -",
+                ),
+                Some(OutputConfig::Stdout) if events => usage(
+                    "--output - and --events - both want standard output; send one of them to a file",
+                ),
                 Some(_) => Ok(()),
             }
         }
@@ -95,8 +104,22 @@ fn send_config(args: &SendArgs) -> SendConfig {
         common: common_config(&args.common),
         files: args.files.clone(),
         looped: args.r#loop,
-        encoder: EncoderConfig { bitrate_kbps: args.bitrate, complexity: args.complexity },
+        encoder: EncoderConfig {
+            bitrate_kbps: args.bitrate,
+            complexity: args.complexity,
+        },
         buffer: args.common.buffer.unwrap_or(DEFAULT_BUFFER),
+    }
+}
+
+fn listen_config(args: &ListenArgs) -> ListenConfig {
+    ListenConfig {
+        common: common_config(&args.common),
+        output: args.output.clone().unwrap_or(OutputConfig::Null),
+        volume: args.volume,
+        once: args.once,
+        timeout: args.timeout,
+        buffer: args.common.buffer,
     }
 }
 

@@ -36,7 +36,14 @@ impl StderrConsole {
             Color::Auto => AutoStream::choice(&std::io::stderr()),
         };
         let out = AutoStream::new(std::io::stderr(), choice);
-        StderrConsole { out, terminal: terminal::stderr_is_terminal(), quiet, verbose, live: false, calls: 0 }
+        StderrConsole {
+            out,
+            terminal: terminal::stderr_is_terminal(),
+            quiet,
+            verbose,
+            live: false,
+            calls: 0,
+        }
     }
 
     /// A line of its own, after the live line is out of the way. Nobody can be told that standard error is gone.
@@ -99,15 +106,38 @@ impl Console for StderrConsole {
 }
 
 fn describe(status: &Status<'_>) -> String {
-    let length = status.length.map(|length| format!("/{}", clock(length))).unwrap_or_default();
-    let title = if status.title.is_empty() { "on air" } else { status.title };
-    let place = format!("{title}  {}{length}  leader {}", clock(status.position), status.leader);
+    let length = status
+        .length
+        .map(|length| format!("/{}", clock(length)))
+        .unwrap_or_default();
+    let title = if status.title.is_empty() {
+        "on air"
+    } else {
+        status.title
+    };
+    let place = format!(
+        "{title}  {}{length}  leader {}",
+        clock(status.position),
+        status.leader
+    );
     match &status.kind {
-        Kind::Send { sent, ahead, encoded } => {
-            let encoder = if *encoded { "encoded".into() } else { format!("encoded {} ahead", clock(*ahead)) };
+        Kind::Send {
+            sent,
+            ahead,
+            encoded,
+        } => {
+            let encoder = if *encoded {
+                "encoded".into()
+            } else {
+                format!("encoded {} ahead", clock(*ahead))
+            };
             format!("{place}  sent {sent}  {encoder}")
         }
-        Kind::Listen { held, buffer, statistics } => format!(
+        Kind::Listen {
+            held,
+            buffer,
+            statistics,
+        } => format!(
             "{place}  buffer {}/{} ms  lost {}  late {}  concealed {}",
             held.as_millis(),
             buffer.as_millis(),
@@ -133,7 +163,13 @@ mod tests {
 
     #[test]
     fn time_is_shown_as_on_a_player() {
-        let table = [(0, "0:00"), (65, "1:05"), (3599, "59:59"), (3600, "1:00:00"), (36_061, "10:01:01")];
+        let table = [
+            (0, "0:00"),
+            (65, "1:05"),
+            (3599, "59:59"),
+            (3600, "1:00:00"),
+            (36_061, "10:01:01"),
+        ];
         for (seconds, text) in table {
             assert_eq!(clock(Duration::from_secs(seconds)), text);
         }

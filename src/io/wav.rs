@@ -357,7 +357,7 @@ pub(super) mod tests {
         let path = folder.path("a.wav");
         std::fs::write(&path, vec![7; 100_000]).unwrap();
         let _wav = WavFile::create(&path).unwrap();
-        assert_eq!(samples(&path), []);
+        assert!(samples(&path).is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use symphonia::core::formats::well_known::*;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
+use symphonia::core::units::{Duration, TimeBase};
 
 use std::io::ErrorKind;
 
@@ -35,6 +36,9 @@ pub(super) struct Chosen {
     /// The container's word on the rate, in Hz.
     pub(super) nominal_rate: Option<u32>,
     pub(super) length: Length,
+    /// Whether the reader would cut the track off where it estimates its end: symphonia's MPEG reader does so for files
+    /// (not for pipes) without an encoder's header, and loses a fifth of a VBR file.
+    pub(super) cut_to_estimate: bool,
     /// Whether a packet's duration says how many of its samples are meant to be heard.
     pub(super) cut_to_duration: bool,
 }
@@ -106,11 +110,15 @@ pub(super) fn choose(
             .and_then(|()| PacketDecoder::new(track, params));
         match decoder {
             Ok(decoder) => {
+                let mut length = length_of(format, track, params, byte_length);
+                let hidden = decoder.hidden_samples();
+                length.known = length.known.map(|samples| samples.saturating_sub(hidden));
                 return Ok(Chosen {
                     track_id: track.id,
                     decoder,
                     nominal_rate: params.sample_rate,
-                    length: length_of(format, track, params, byte_length),
+                    length,
+                    cut_to_estimate: is_mpeg(format) && !length.exact && byte_length.is_some(),
                     cut_to_duration: durations_are_samples(format, track, params),
                 });
             }
@@ -140,7 +148,11 @@ fn length_of(
     let known = track
         .num_frames
         .filter(|&frames| frames > 0)
-        .or_else(|| samples_of_duration(track, params));
+        .or_else(|| samples_of(track.duration, track.time_base, params))
+        .or_else(|| {
+            let media = format.media_info();
+            samples_of(media.duration, media.time_base, params)
+        });
     let Some(samples) = known else {
         return Length::default();
     };
@@ -154,7 +166,7 @@ fn length_of(
     }
     let exact = match kind {
         // Without the encoder's own header the reader estimates from the bitrate.
-        FORMAT_ID_MP1 | FORMAT_ID_MP2 | FORMAT_ID_MP3 => track.delay.is_some(),
+        _ if is_mpeg(format) => track.delay.is_some(),
         FORMAT_ID_ADTS => false,
         // The duration of the longest track, which may be a film.
         FORMAT_ID_MKV => format.tracks().len() == 1,
@@ -166,9 +178,18 @@ fn length_of(
     }
 }
 
-fn samples_of_duration(track: &Track, params: &AudioCodecParameters) -> Option<u64> {
-    let duration = track.duration.filter(|duration| !duration.is_zero())?;
-    let seconds = track.time_base?.calc_duration(duration)?.as_secs_f64();
+fn is_mpeg(format: &dyn FormatReader) -> bool {
+    let kind = format.format_info().format;
+    [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3].contains(&kind)
+}
+
+fn samples_of(
+    duration: Option<Duration>,
+    time_base: Option<TimeBase>,
+    params: &AudioCodecParameters,
+) -> Option<u64> {
+    let duration = duration.filter(|duration| !duration.is_zero())?;
+    let seconds = time_base?.calc_duration(duration)?.as_secs_f64();
     let samples = (seconds * f64::from(params.sample_rate?)).round();
     (samples >= 1.0).then_some(samples as u64)
 }

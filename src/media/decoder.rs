@@ -21,13 +21,8 @@ pub(super) enum PacketDecoder {
     Opus(OpusTrack),
 }
 
-/// Why a packet gave no samples.
-pub(super) enum DecodeFailure {
-    /// This packet is bad; the next one may be good.
-    Packet(String),
-    /// Nothing that follows can be decoded.
-    Stream(String),
-}
+/// Why a packet gave no samples. The next one may: symphonia calls some errors final that a single wrong bit can cause.
+pub(super) type DecodeFailure = String;
 
 impl PacketDecoder {
     /// A decoder for a track.
@@ -46,6 +41,14 @@ impl PacketDecoder {
             .make_audio_decoder(params, &options)
             .map(PacketDecoder::Symphonia)
             .map_err(|_| SourceError::Codec(codec_name(params.codec)))
+    }
+
+    /// Samples at the start that the container counts and nobody is meant to hear.
+    pub(super) fn hidden_samples(&self) -> u64 {
+        match self {
+            PacketDecoder::Opus(opus) => opus.to_skip as u64,
+            PacketDecoder::Symphonia(_) => 0,
+        }
     }
 
     /// Decodes one packet into one plane per channel. `spec` becomes the rate and the channels of these samples, and is
@@ -68,10 +71,10 @@ impl PacketDecoder {
                 }
                 Ok(())
             }
-            Err(SymphoniaError::DecodeError(cause)) => Err(DecodeFailure::Packet(cause.to_owned())),
-            // Not the file's end: the packet ended before the decoder had what it needed.
-            Err(SymphoniaError::IoError(error)) => Err(DecodeFailure::Packet(error.to_string())),
-            Err(error) => Err(DecodeFailure::Stream(error.to_string())),
+            Err(SymphoniaError::DecodeError(cause) | SymphoniaError::Unsupported(cause)) => {
+                Err(cause.to_owned())
+            }
+            Err(error) => Err(error.to_string()),
         }
     }
 }
@@ -145,14 +148,12 @@ impl OpusTrack {
         spec: &mut AudioSpec,
     ) -> Result<(), DecodeFailure> {
         if packet.data.is_empty() {
-            return Err(DecodeFailure::Packet(
-                "an Opus packet of 0 bytes".to_owned(),
-            ));
+            return Err("an Opus packet of 0 bytes".to_owned());
         }
         let samples = self
             .inner
             .decode_float(&packet.data, &mut self.buffer, false)
-            .map_err(|error| DecodeFailure::Packet(error.description().to_owned()))?;
+            .map_err(|error| error.description().to_owned())?;
         let trimmed = usize::try_from(packet.trim_start.get()).unwrap_or(usize::MAX);
         let first = self.to_skip.max(trimmed).min(samples);
         self.to_skip = self.to_skip.saturating_sub(first);

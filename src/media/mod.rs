@@ -16,6 +16,7 @@ pub mod track_encoder;
 mod container;
 mod decoder;
 mod format_hints;
+mod riff_info;
 
 /// The sample rate of everything behind a `Source`, in Hz.
 pub const SAMPLE_RATE: u32 = 48_000;

@@ -16,7 +16,6 @@ use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 use super::SAMPLE_RATE;
 use super::container::{Chosen, check_rate, choose, probe};
-use super::decoder::DecodeFailure;
 use super::downmix::Downmix;
 use super::format_hints::HEAD_BYTES;
 use super::resample::{Resampler, interleave, samples_at_48k};
@@ -82,10 +81,31 @@ impl Source {
         }
         let mut file = File::open(path).map_err(unopened)?;
         let head = read_head(&mut file)?;
-        file.seek(SeekFrom::Start(0))
-            .map_err(SourceError::Unreadable)?;
+        let info = super::riff_info::read(&mut file);
         let extension = path.extension().and_then(|extension| extension.to_str());
-        Source::new(Box::new(file), &head, extension)
+        let opened = Source::new(Box::new(rewound(file)?), &head, extension);
+        let mut source = match opened {
+            Err(error @ (SourceError::NotAudio { .. } | SourceError::IndexMissing)) => {
+                Source::open_as_pipe(path, &head, extension).ok_or(error)?
+            }
+            opened => opened?,
+        };
+        if source.chosen.cut_to_estimate
+            && let Some(whole) = Source::open_as_pipe(path, &head, extension)
+        {
+            source.replace_stream(whole);
+        }
+        let tags = &mut source.tags;
+        tags.title = tags.title.take().or(info.title);
+        tags.artist = tags.artist.take().or(info.artist);
+        Ok(source)
+    }
+
+    /// Opens a file as if it were a pipe. Several readers look for the end of a file first and refuse one that was cut
+    /// off, which as a pipe plays up to there.
+    fn open_as_pipe(path: &Path, head: &[u8], extension: Option<&str>) -> Option<Source> {
+        let media = ReadOnlySource::new(File::open(path).ok()?);
+        Source::new(Box::new(media), head, extension).ok()
     }
 
     /// Decodes what comes out of `reader`, from its beginning and without jumping. `name` may end in an extension that
@@ -161,6 +181,15 @@ impl Source {
         };
         source.prime()?;
         Ok(source)
+    }
+
+    /// Plays `other`, the same file opened differently; tags and length stay what they were.
+    fn replace_stream(&mut self, other: Source) {
+        let tags = std::mem::take(&mut self.tags);
+        let length = self.chosen.length;
+        *self = other;
+        self.tags = tags;
+        self.chosen.length = length;
     }
 
     /// Decodes the first packet; a file in which there are packets and not a good one among them is not audio. A file
@@ -240,8 +269,7 @@ impl Source {
                         return Ok(Step::Decoded);
                     }
                 }
-                Err(DecodeFailure::Stream(cause)) => return Err(self.broken(cause)),
-                Err(DecodeFailure::Packet(cause)) => {
+                Err(cause) => {
                     self.bad_packets += 1;
                     let rate = f64::from(self.spec.rate().max(1));
                     self.skipped_seconds += packet.dur.get() as f64 / rate;
@@ -328,6 +356,11 @@ impl Source {
             cause,
         }
     }
+}
+
+fn rewound(mut file: File) -> Result<File, SourceError> {
+    let start = file.seek(SeekFrom::Start(0));
+    start.map(|_| file).map_err(SourceError::Unreadable)
 }
 
 fn unopened(error: io::Error) -> SourceError {

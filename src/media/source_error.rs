@@ -69,9 +69,10 @@ pub enum SourceError {
         /// The decoder's or the operating system's words.
         cause: String,
     },
-    /// The file ends before the end that its header promises. Everything before was delivered.
+    /// The file holds less sound than its header promises. All of it was delivered.
     #[error(
-        "ends after {at_seconds:.1} s of {promised_seconds:.1} s: it was cut off; copy or download it again"
+        "has only {at_seconds:.1} s of the {promised_seconds:.1} s that it promises, cut off or damaged: copy or \
+         download it again"
     )]
     Truncated {
         /// How much sound was delivered, in seconds.

@@ -93,10 +93,7 @@ fn cut_off_source_gives_every_packet_then_the_error_once() {
     let (packets, failure) = drained(encoder(bytes));
     assert_eq!(packets.len(), 51);
     let text = failure.expect("an error").to_string();
-    assert_eq!(
-        text,
-        "ends after 1.0 s of 2.0 s: it was cut off; copy or download it again"
-    );
+    assert!(text.starts_with("has only 1.0 s of the 2.0 s"), "{text}");
 }
 
 /// Gives what the channel brings; ends when the sender does.
@@ -165,8 +162,5 @@ fn estimate_is_near_the_bitrate() {
     assert_eq!(encoded_bytes_estimate(0, config), 0);
     let day = encoded_bytes_estimate(24 * 3600 * 48_000, config);
     assert!(day > MAX_TRACK_BYTES);
-    assert_eq!(
-        encoded_bytes_estimate(u64::MAX, config) > MAX_TRACK_BYTES,
-        true
-    );
+    assert!(encoded_bytes_estimate(u64::MAX, config) > MAX_TRACK_BYTES);
 }

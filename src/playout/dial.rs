@@ -26,7 +26,12 @@ pub struct Dial {
 impl Dial {
     /// Nothing heard yet.
     pub fn new(config: Config) -> Dial {
-        Dial { config, tuned: None, candidates: Vec::new(), past: Statistics::default() }
+        Dial {
+            config,
+            tuned: None,
+            candidates: Vec::new(),
+            past: Statistics::default(),
+        }
     }
 
     /// The player of the station that is listened to.
@@ -47,12 +52,19 @@ impl Dial {
     /// Totals since start, over all stations.
     pub fn statistics(&self) -> Statistics {
         let mut total = self.past.clone();
-        self.tuned.iter().for_each(|player| total.add(player.statistics()));
+        self.tuned
+            .iter()
+            .for_each(|player| total.add(player.statistics()));
         total
     }
 
     /// A media packet has arrived.
-    pub fn handle_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant, now: Instant) -> Result<(), Rejection> {
+    pub fn handle_media(
+        &mut self,
+        packet: &MediaPacket<'_>,
+        arrived: Instant,
+        now: Instant,
+    ) -> Result<(), Rejection> {
         match self.player_for(packet.station) {
             Some(player) => player.handle_media(packet, arrived, now)?,
             None => return self.other(packet.station),
@@ -62,8 +74,16 @@ impl Dial {
     }
 
     /// A heartbeat has arrived. One that says that a programme is over tunes nobody in.
-    pub fn handle_heartbeat(&mut self, beat: &Heartbeat, arrived: Instant, now: Instant) -> Result<(), Rejection> {
-        let known = self.tuned.as_ref().is_some_and(|player| player.station() == beat.station);
+    pub fn handle_heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        arrived: Instant,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        let known = self
+            .tuned
+            .as_ref()
+            .is_some_and(|player| player.station() == beat.station);
         if !known && matches!(beat.state, State::Over(_)) {
             return Ok(());
         }
@@ -93,7 +113,10 @@ impl Dial {
         if !free {
             return None;
         }
-        let at = self.candidates.iter().position(|player| player.station() == station);
+        let at = self
+            .candidates
+            .iter()
+            .position(|player| player.station() == station);
         let at = at.unwrap_or_else(|| {
             if self.candidates.len() == MAX_CANDIDATES {
                 let gone = self.candidates.remove(0);
@@ -108,7 +131,12 @@ impl Dial {
     /// Tunes in to the first candidate that proved to be a station.
     fn settle(&mut self) {
         let free = self.tuned.as_ref().is_none_or(Player::is_off_air);
-        if let Some(at) = self.candidates.iter().position(Player::is_accepted).filter(|_| free) {
+        if let Some(at) = self
+            .candidates
+            .iter()
+            .position(Player::is_accepted)
+            .filter(|_| free)
+        {
             let player = self.candidates.swap_remove(at);
             for gone in self.candidates.drain(..).chain(self.tuned.replace(player)) {
                 self.past.add(gone.statistics());

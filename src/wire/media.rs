@@ -159,7 +159,9 @@ impl<'a> MediaPacket<'a> {
     pub fn parse(datagram: &'a [u8]) -> Result<MediaPacket<'a>, MediaError> {
         let rtp = RtpPacket::parse(datagram).map_err(|error| match error {
             RtpParseError::UnsupportedVersion(version) => MediaError::Version(version),
-            RtpParseError::Truncated { .. } => MediaError::Truncated { bytes: datagram.len() },
+            RtpParseError::Truncated { .. } => MediaError::Truncated {
+                bytes: datagram.len(),
+            },
             RtpParseError::PaddingInvalid(padding) => MediaError::Padding(padding),
         })?;
         let element = match rtp.extension() {
@@ -322,8 +324,18 @@ mod tests {
                 MediaError::Truncated { bytes: good.len() },
             ),
             ("version 1", with(0, 0x50), MediaError::Version(1)),
-            ("padding of 200", [with(0, 0xb0), vec![200]].concat(), MediaError::Truncated { bytes: good.len() + 1 }),
-            ("padding of 0", [with(0, 0xb0), vec![0]].concat(), MediaError::Padding(0)),
+            (
+                "padding of 200",
+                [with(0, 0xb0), vec![200]].concat(),
+                MediaError::Truncated {
+                    bytes: good.len() + 1,
+                },
+            ),
+            (
+                "padding of 0",
+                [with(0, 0xb0), vec![0]].concat(),
+                MediaError::Padding(0),
+            ),
             ("payload type 97", with(1, 97), MediaError::PayloadType(97)),
             ("no extension", plain_rtp.to_vec(), MediaError::Foreign(9)),
             (

@@ -15,5 +15,6 @@ pub mod rtcp;
 pub mod sdp;
 
 pub use ids::{
-    FRAME, FRAME_MICROS, FrameIndex, NodeId, RtpTimestamp, Seq, Slot, StationId, Term, TrackId,
+    FRAME, FRAME_MICROS, FrameIndex, NodeId, PlanDigest, RtpTimestamp, Seq, Slot, StationId, Term,
+    TrackId,
 };

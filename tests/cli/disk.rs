@@ -58,7 +58,7 @@ fn full_disk_is_one_error_and_the_listener_goes_on_to_the_end() {
     assert_eq!(played, 201, "the frames after the error were played, too");
     let kept = blocks(&studio.recording("small/out.wav"));
     assert!(
-        (50..68).contains(&kept),
+        (50..=68).contains(&kept),
         "what fits is kept, whole: {kept} blocks"
     );
 }
