@@ -1,1 +1,18 @@
-//! app
+//! The only place where the layers meet and threads start: one module for each command, and what they share.
+//!
+//! * [`send`]: node + sockets on one thread, [`encoder`] on another, [`tracks`] between them
+//! * [`listen`]: sockets + player + decoder on one thread, [`output`] on another
+//! * [`describe`] answers `sdp`
+//! * [`session`], [`events`], [`console`], [`error`]: what every command has
+
+pub mod console;
+mod debug;
+pub mod describe;
+pub mod encoder;
+pub mod error;
+pub mod events;
+pub mod listen;
+pub mod output;
+pub mod send;
+pub mod session;
+pub mod tracks;

@@ -1,1 +1,154 @@
-//! cli
+//! What users say and what they are told: flags ([`args`], [`values`]), the status on standard error ([`status`]), exit codes.
+
+pub mod args;
+pub mod status;
+pub mod values;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::{Error, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use crate::app::console::Console;
+use crate::app::listen::ListenConfig;
+use crate::app::output::OutputConfig;
+use crate::app::send::SendConfig;
+use crate::app::session::CommonConfig;
+use crate::app::{describe, listen, send};
+use crate::io::terminal;
+use crate::media::opus::EncoderConfig;
+use args::{Cli, Command, CommonArgs, ListenArgs, SendArgs};
+use status::StderrConsole;
+
+/// A station's buffer, unless its founder chooses another.
+const DEFAULT_BUFFER: Duration = Duration::from_millis(500);
+
+/// The whole program: reads the command line, runs the command, answers with the exit code of DESIGN 5.
+pub fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Err(error) = check(&cli.command) {
+        error.exit();
+    }
+    let common = match &cli.command {
+        Command::Send(args) => &args.common,
+        Command::Listen(args) => &args.common,
+        Command::Sdp(args) => &args.common,
+    };
+    let (quiet, verbose) = loudness(&matches, common).unwrap_or_else(|error| error.exit());
+    let mut console = StderrConsole::new(common.color, quiet, verbose);
+    let outcome = match &cli.command {
+        Command::Send(args) => send::run(&send_config(args), &mut console),
+        Command::Listen(args) => listen::run(&listen_config(args), &mut console),
+        Command::Sdp(args) => {
+            describe::run(&common_config(&args.common), &mut console).map(|text| print(&text))
+        }
+    };
+    console.finish();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody can be told that standard error is gone.
+            let text = terminal::sanitize(&error.to_string());
+            let _ = writeln!(std::io::stderr(), "lanradio: {text}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// `-q` and `-v` exclude each other; a flag beats the variable of its opposite.
+fn loudness(matches: &ArgMatches, common: &CommonArgs) -> Result<(bool, bool), Error> {
+    let typed = |flag: &str| {
+        let source = matches
+            .subcommand()
+            .and_then(|(_, command)| command.value_source(flag));
+        source == Some(ValueSource::CommandLine)
+    };
+    match (
+        common.quiet && typed("quiet"),
+        common.verbose && typed("verbose"),
+    ) {
+        (true, true) => Err(Cli::command().error(
+            ErrorKind::ArgumentConflict,
+            "--quiet and --verbose exclude each other",
+        )),
+        (true, false) => Ok((true, false)),
+        (false, true) => Ok((false, true)),
+        (false, false) => Ok((common.quiet, common.verbose)),
+    }
+}
+
+/// What is wrong with the command line beyond single values: exit code 2.
+fn check(command: &Command) -> Result<(), Error> {
+    let usage = |text: &str| Err(Cli::command().error(ErrorKind::ValueValidation, text));
+    let is_stdout = |path: &Path| path.as_os_str() == "-";
+    match command {
+        Command::Send(args) => match args.files.iter().filter(|file| is_stdout(file)).count() {
+            0 => Ok(()),
+            1 if terminal::stdin_is_terminal() => {
+                usage("standard input is a terminal; pipe music into it: … | lanradio send -")
+            }
+            1 => Ok(()),
+            _ => usage("standard input can be read only once: one - is enough"),
+        },
+        Command::Listen(args) => {
+            let events = args.common.events.as_deref().is_some_and(is_stdout);
+            match &args.output {
+                None => usage(
+                    "the sound device, the default output, comes with a later release; choose --output null, file:PATH.wav or -",
+                ),
+                Some(OutputConfig::Stdout) if events => usage(
+                    "--output - and --events - both want standard output (stdout); send one of them to a file",
+                ),
+                Some(_) => Ok(()),
+            }
+        }
+        Command::Sdp(args) if args.common.events.as_deref().is_some_and(is_stdout) => usage(
+            "sdp and --events - both want standard output (stdout); send the events to a file",
+        ),
+        Command::Sdp(_) => Ok(()),
+    }
+}
+
+fn common_config(args: &CommonArgs) -> CommonConfig {
+    CommonConfig {
+        group: args.group,
+        interface: args.interface.clone(),
+        ttl: args.ttl,
+        name: args.name.clone(),
+        events: args.events.clone(),
+    }
+}
+
+fn send_config(args: &SendArgs) -> SendConfig {
+    SendConfig {
+        common: common_config(&args.common),
+        files: args.files.clone(),
+        looped: args.r#loop,
+        encoder: EncoderConfig {
+            bitrate_kbps: args.bitrate,
+            complexity: args.complexity,
+        },
+        buffer: args.common.buffer.unwrap_or(DEFAULT_BUFFER),
+    }
+}
+
+fn listen_config(args: &ListenArgs) -> ListenConfig {
+    ListenConfig {
+        common: common_config(&args.common),
+        output: args.output.clone().unwrap_or(OutputConfig::Null),
+        volume: args.volume,
+        once: args.once,
+        timeout: args.timeout,
+        buffer: args.common.buffer,
+    }
+}
+
+/// Data for standard output; a reader that has gone is no failure.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

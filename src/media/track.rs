@@ -9,27 +9,12 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::opus::MAX_PACKET_BYTES;
+use crate::wire::TrackId;
 
 /// Packets in a full block: one second of frames.
 pub const BLOCK_PACKETS: usize = 50;
 /// The most frames a track may have: 2³² (994 days), so that an index within a track always fits 32 bits.
 pub const MAX_FRAMES: u64 = 1 << 32;
-
-/// Names a track from its first packet on. Random, since a track is shared before its content is known.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TrackId(pub [u8; 16]);
-
-impl fmt::Display for TrackId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for TrackId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrackId({self})")
-    }
-}
 
 /// A BLAKE3 hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

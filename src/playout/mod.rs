@@ -1,1 +1,28 @@
-//! playout
+//! When is which frame played, and what is played where one is missing? The listener as pure state machines.
+//!
+//! * [`store`]: "give me frames lo..hi from a holder", and the received frames as its first holder
+//! * [`dial`]: which station, when several are heard
+//! * [`timeline`]: what the station clock says, in local time
+//! * [`player`]: one station's packets in, decisions out: each frame index is played or concealed exactly once, in order
+//! * [`fade`]: how loud a concealed block is
+//! * [`statistics`]: the counters, and what exactly they count
+//! * `runs`, `tracks`, `terms`, `evidence`: the four small tables that the player decides from
+//!
+//! No clock, no decoder, no socket: the caller reads all sockets, says what time it is, and decodes what it is told to.
+
+pub mod dial;
+mod evidence;
+pub mod fade;
+pub mod player;
+mod runs;
+pub mod statistics;
+pub mod store;
+mod terms;
+pub mod timeline;
+mod tracks;
+
+pub use fade::Concealment;
+pub use player::{Config, OffAirReason, Output, Player, Rejection};
+pub use statistics::Statistics;
+pub use store::{Holder, ReceivedFrames};
+pub use timeline::Timeline;

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for SECONDS, on stable Rust and without cargo-fuzz (which takes a minute to install).
+#
+#   scripts/fuzz.sh SECONDS [TARGET...]
+#
+# The flags are those of `cargo fuzz run -s none`: libFuzzer is led by coverage; the address sanitizer, which needs
+# nightly, has nothing to find in a crate that denies unsafe code. What a run learns stays in fuzz/target/corpus; the
+# seeds in fuzz/corpus are only read. The last line of each target goes to $FUZZ_REPORT, if that is set.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:?usage: scripts/fuzz.sh SECONDS [TARGET...]}
+shift
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+target_dir=${CARGO_TARGET_DIR:+$CARGO_TARGET_DIR/fuzz}
+target_dir=${target_dir:-fuzz/target}
+# With --target the flags reach the code under test only, not the build scripts.
+RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions" \
+    cargo build --release --quiet --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$target_dir" --bins
+
+[ $# -gt 0 ] || set -- $(sed -n '/^\[\[bin\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' fuzz/Cargo.toml)
+[ $# -gt 0 ] || { echo "fuzz/Cargo.toml names no targets" >&2; exit 1; }
+for name in "$@"; do
+    learned=$target_dir/corpus/$name seeds=fuzz/corpus/$name
+    mkdir -p "$learned" fuzz/artifacts
+    [ -d "$seeds" ] || seeds=
+    log=$target_dir/$name.log
+    if ! "$target_dir/$host/release/$name" -max_total_time="$seconds" -max_len=2048 -rss_limit_mb=1024 -timeout=10 \
+        -artifact_prefix="fuzz/artifacts/$name-" -print_final_stats=1 "$learned" $seeds </dev/null >"$log" 2>&1; then
+        tail -n 40 "$log" >&2
+        echo "fuzz target $name failed: see above and fuzz/artifacts/; the whole log is $log" >&2
+        exit 1
+    fi
+    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+    echo "fuzz target $name: ${runs:-?} inputs in $seconds s, nothing found"
+    [ -z "${FUZZ_REPORT:-}" ] || echo "$name ${runs:-?} $seconds" >>"$FUZZ_REPORT"
+done

@@ -1,0 +1,59 @@
+//! How does a running command tell its user something, without knowing a terminal? The `cli` layer implements [`Console`].
+
+use std::time::Duration;
+
+use crate::playout::statistics::Statistics;
+
+/// Where lines for people go.
+pub trait Console {
+    /// A line that is worth its place: what is on air, which interface.
+    fn note(&mut self, text: &str);
+    /// A line for those who asked for more (`-v`).
+    fn detail(&mut self, text: &str);
+    /// Something went wrong and playing goes on; also shown with `-q`.
+    fn warn(&mut self, text: &str);
+    /// The state of the command, several times a second; the console decides how often it shows it.
+    fn status(&mut self, status: &Status<'_>);
+    /// Nothing more comes: finish the live line.
+    fn finish(&mut self);
+    /// Whether [`Console::status`] is shown continuously, so that it pays to call it often.
+    fn is_live(&self) -> bool;
+}
+
+/// What the live line and the plain line show.
+#[derive(Clone, Debug)]
+pub struct Status<'a> {
+    /// `title – artist`, or what is waited for.
+    pub title: &'a str,
+    /// Place in the track.
+    pub position: Duration,
+    /// Its length, if known.
+    pub length: Option<Duration>,
+    /// Who leads.
+    pub leader: &'a str,
+    /// What the command adds of its own.
+    pub kind: Kind<'a>,
+}
+
+/// The part of the status in which the commands differ.
+#[derive(Clone, Debug)]
+pub enum Kind<'a> {
+    /// `send`: frames sent, and how far the encoder is ahead.
+    Send {
+        /// Frames sent.
+        sent: u64,
+        /// Encoded and not sent yet.
+        ahead: Duration,
+        /// The encoder has nothing more to do.
+        encoded: bool,
+    },
+    /// `listen`: how full the buffer is, and the counters.
+    Listen {
+        /// Sound in the buffer.
+        held: Duration,
+        /// Size of the buffer.
+        buffer: Duration,
+        /// Counters since start.
+        statistics: &'a Statistics,
+    },
+}

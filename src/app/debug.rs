@@ -1,0 +1,73 @@
+//! Which station is founded, and where does it begin to count? At 0; in a debug build a test can ask for one that begins shortly
+//! before both wrap-arounds.
+
+use crate::io::random::{self, RandomError};
+use crate::wire::{FrameIndex, StationId};
+
+/// A new station, drawn at random, and its first frame index.
+///
+/// # Errors
+/// If the system has no random numbers.
+#[cfg(not(debug_assertions))]
+pub(super) fn found() -> Result<(StationId, FrameIndex), RandomError> {
+    Ok((StationId(random::ssrc()?), FrameIndex(0)))
+}
+
+/// A new station, drawn at random, and its first frame index: 0, unless `LANRADIO_DEBUG_WRAP_IN=K` asks for one at which the
+/// sequence number wraps in exactly K frames and the timestamp within K frames.
+///
+/// # Errors
+/// If the system has no random numbers.
+#[cfg(debug_assertions)]
+pub(super) fn found() -> Result<(StationId, FrameIndex), RandomError> {
+    let asked = std::env::var("LANRADIO_DEBUG_WRAP_IN")
+        .ok()
+        .and_then(|text| text.parse::<u16>().ok());
+    loop {
+        let station = StationId(random::ssrc()?);
+        let Some(frames) = asked.filter(|&frames| frames > 1) else {
+            return Ok((station, FrameIndex(0)));
+        };
+        // 65,536 frames move the timestamp by 15·2²² ticks: a station has 1,024 places to begin at, and about one in
+        // thirty has a fitting one at K = 100.
+        if let Some(first) = before_both_wraps(station, frames) {
+            return Ok((station, first));
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+fn before_both_wraps(station: StationId, frames: u16) -> Option<FrameIndex> {
+    use crate::wire::Slot;
+    use crate::wire::ids::{FRAME_TICKS, Numbering};
+    let numbering = Numbering::of(station);
+    let to_seq_wrap = u64::from(station.first_seq().0.wrapping_neg().wrapping_sub(frames));
+    let ticks = u64::from(frames) * FRAME_TICKS;
+    let wraps_soon = |n: &u64| u64::from(numbering.timestamp(Slot(*n)).0.wrapping_neg()) < ticks;
+    (0..1024u64)
+        .map(|step| to_seq_wrap + (step << 16))
+        .find(wraps_soon)
+        .map(FrameIndex)
+}
+
+#[cfg(all(test, debug_assertions))]
+mod tests {
+    use super::*;
+    use crate::wire::Slot;
+    use crate::wire::ids::Numbering;
+
+    #[test]
+    fn both_wraps_come_within_the_frames_asked_for() {
+        let found: Vec<_> = (0..300)
+            .filter_map(|ssrc| Some((ssrc, before_both_wraps(StationId(ssrc), 100)?)))
+            .collect();
+        assert!(!found.is_empty());
+        for (ssrc, first) in found {
+            let numbering = Numbering::of(StationId(ssrc));
+            assert_eq!(numbering.seq(first.plus(100)).0, 0);
+            assert!(
+                numbering.timestamp(Slot(first.0 + 100)).0 < numbering.timestamp(Slot(first.0)).0
+            );
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! `lanradio listen`: one thread that drains the sockets, asks the player what to do, decodes, and hands blocks to the output.
+//!
+//! It wakes once a frame: play-out deadlines may be met up to [`SLACK`] late, so that the packet that arrives at about the same
+//! time does not cost a second wake-up. What counts as late is decided by the player, in exact time.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::console::{Console, Kind, Status};
+use super::error::AppError;
+use super::events::{StatsState, stats_json};
+use super::output::{Output, OutputConfig};
+use super::session::{CommonConfig, Session};
+use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
+use crate::media::opus::{Decoder, FRAME_VALUES};
+use crate::playout::dial::Dial;
+use crate::playout::fade::{self, Concealment};
+use crate::playout::player::{Config, Output as Decision};
+use crate::time::Instant;
+use crate::wire::FrameIndex;
+use crate::wire::control::{ControlError, Heartbeat, Message};
+use crate::wire::media::MediaPacket;
+
+/// How late a deadline may be met for the sake of fewer wake-ups.
+const SLACK: Duration = Duration::from_millis(4);
+const SECOND: Duration = Duration::from_secs(1);
+/// Below this a takeover may be heard.
+const SAFE_BUFFER: Duration = Duration::from_millis(100);
+
+/// What `listen` was asked to do.
+#[derive(Clone, Debug)]
+pub struct ListenConfig {
+    /// What all commands share.
+    pub common: CommonConfig,
+    /// Where the sound goes.
+    pub output: OutputConfig,
+    /// In percent.
+    pub volume: u16,
+    /// Exit when the programme ends.
+    pub once: bool,
+    /// Give up if nothing is heard in this time.
+    pub timeout: Option<Duration>,
+    /// This listener's own buffer.
+    pub buffer: Option<Duration>,
+}
+
+/// Runs until Ctrl-C, the end of a programme with `once`, or a failure.
+///
+/// # Errors
+/// If it cannot begin, if no station was heard in time, or if the output failed on the way.
+pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppError> {
+    let mut session = Session::begin(&config.common, Join::ALL, console)?;
+    let output = Output::open(&config.output, config.volume, session.waiter.waker())?;
+    if config.buffer.is_some_and(|buffer| buffer < SAFE_BUFFER) {
+        session.warn(console, "a buffer below 100ms: a takeover may be heard");
+    }
+    let mut listener = Listener {
+        dial: Dial::new(Config {
+            buffer_override: config.buffer,
+            ..Config::default()
+        }),
+        voice: Voice {
+            decoder: Decoder::new()?,
+            block: [0.0; FRAME_VALUES],
+        },
+        output,
+        once: config.once,
+        heard: false,
+        over: false,
+        leaving: false,
+        title: String::new(),
+        unknown_control_told: false,
+        session,
+    };
+    let outcome = listener.run(config.timeout, console);
+    listener.finish(outcome, console)
+}
+
+/// The decoder and the block that it writes to.
+struct Voice {
+    decoder: Decoder,
+    block: [f32; FRAME_VALUES],
+}
+
+struct Listener {
+    session: Session,
+    dial: Dial,
+    voice: Voice,
+    output: Output,
+    once: bool,
+    /// A station was heard at least once.
+    heard: bool,
+    /// With `once`: the programme has ended.
+    over: bool,
+    /// What is played now is the last block.
+    leaving: bool,
+    title: String,
+    unknown_control_told: bool,
+}
+
+impl Listener {
+    fn run(
+        &mut self,
+        timeout: Option<Duration>,
+        console: &mut dyn Console,
+    ) -> Result<(), AppError> {
+        let started = self.session.started;
+        let give_up = timeout.map(|timeout| started + timeout);
+        let mut waiting = Waiting::new(started);
+        let mut next_second = started + SECOND;
+        let mut buffer = [0u8; MAX_DATAGRAM];
+        loop {
+            let deadline = self
+                .dial
+                .player()
+                .and_then(|player| player.poll_timeout())
+                .map(|at| at + SLACK);
+            let mut until = deadline.map_or(next_second, |at| at.min(next_second));
+            if let Some(at) = give_up.filter(|_| !self.heard) {
+                until = until.min(at);
+            }
+            self.session.sockets.wait(&self.session.waiter, Some(until));
+            while let Some(received) = self.session.sockets.receive(&mut buffer) {
+                self.handle_datagram(&received, &buffer[..received.len], console);
+                self.act(console);
+            }
+            let now = self.session.clock.now();
+            if let Some(player) = self.dial.player_mut() {
+                player.handle_timeout(now);
+            }
+            self.act(console);
+            if now >= next_second {
+                next_second = now + SECOND;
+                self.every_second(&mut waiting, now, console);
+            }
+            if self.over
+                || self.session.signals.stop_asked()
+                || self.output.is_closed()
+                || self.session.events.is_closed()
+            {
+                return Ok(());
+            }
+            if !self.heard && give_up.is_some_and(|at| now >= at) {
+                let interface = self.session.interface().to_string();
+                return Err(AppError::NoStation {
+                    group: self.session.group,
+                    interface,
+                });
+            }
+        }
+    }
+
+    fn handle_datagram(&mut self, received: &Received, bytes: &[u8], console: &mut dyn Console) {
+        let now = self.session.clock.now();
+        if received.from == self.session.sockets.local_addr() {
+            return;
+        }
+        if received.truncated {
+            return self.dial.reject("oversized");
+        }
+        // What the dial refuses it counts itself.
+        match received.channel {
+            Channel::Media => match MediaPacket::parse(bytes) {
+                Ok(packet) => drop(self.dial.handle_media(&packet, received.arrived, now)),
+                Err(error) => self.dial.reject(error.reason()),
+            },
+            Channel::Control | Channel::Unicast => match Message::parse(bytes) {
+                Ok(Message::Heartbeat(beat)) => drop(self.dial.handle_heartbeat(
+                    &clean(*beat),
+                    received.arrived,
+                    now,
+                )),
+                Ok(Message::Hello(_)) => {}
+                Err(error) => self.reject_control(&error, console),
+            },
+        }
+    }
+
+    fn reject_control(&mut self, error: &ControlError, console: &mut dyn Console) {
+        self.dial.reject(error.reason());
+        if matches!(error, ControlError::Version(_) | ControlError::Unknown(_))
+            && !self.unknown_control_told
+        {
+            self.unknown_control_told = true;
+            self.session.warn(console, &error.to_string());
+        }
+    }
+
+    /// Does what the player decided.
+    fn act(&mut self, console: &mut dyn Console) {
+        while let Some(decision) = self
+            .dial
+            .player_mut()
+            .and_then(|player| player.poll_output())
+        {
+            match decision {
+                Decision::Reset => self.voice.decoder.reset(),
+                Decision::Preroll { index } => drop(self.decode(index)),
+                Decision::Play {
+                    index,
+                    after_silence,
+                } => self.play(index, after_silence),
+                Decision::Conceal { concealment, .. } => self.conceal(concealment),
+                Decision::TunedIn { first } => {
+                    let ms = self
+                        .session
+                        .clock
+                        .now()
+                        .since(self.session.started)
+                        .as_millis() as u64;
+                    self.session
+                        .events
+                        .write("tuned_in", json!({ "frame": first.0, "ms": ms }));
+                }
+                Decision::Track(track) => {
+                    self.title = super::send::title_of(&track.title, &track.artist);
+                    self.session
+                        .events
+                        .track(&track.title, &track.artist, track.first.0);
+                    console.note(&format!("now playing: {}", self.title));
+                }
+                Decision::Leader { term, reason } => {
+                    if let Some(player) = self.dial.player().filter(|_| reason == "first") {
+                        self.session.events.on_air(player.station(), term);
+                    }
+                    self.session.events.leader(term, reason);
+                    self.heard = true;
+                }
+                Decision::OffAir { reason } => {
+                    self.session.events.off_air(reason.as_str());
+                    console.note(&format!("off air: {}", reason.as_str().replace('_', " ")));
+                    self.over = self.once;
+                }
+            }
+            self.heard |= self.dial.player().is_some();
+        }
+    }
+
+    fn decode(&mut self, index: FrameIndex) -> bool {
+        let payload = self.dial.player().and_then(|player| player.payload(index));
+        payload.is_some_and(|payload| {
+            self.voice
+                .decoder
+                .decode(payload, &mut self.voice.block)
+                .is_ok()
+        })
+    }
+
+    fn play(&mut self, index: FrameIndex, after_silence: bool) {
+        if !self.decode(index) {
+            let concealment = self
+                .dial
+                .player_mut()
+                .map_or(Concealment::Silence, |player| player.undecodable(index));
+            return self.conceal(concealment);
+        }
+        if after_silence {
+            fade::fade_in_5ms(&mut self.voice.block);
+        }
+        self.write_block();
+    }
+
+    fn conceal(&mut self, concealment: Concealment) {
+        let spoken = match concealment {
+            Concealment::Extrapolate { .. } => {
+                self.voice.decoder.conceal(&mut self.voice.block).is_ok()
+            }
+            Concealment::Silence => false,
+        };
+        if spoken {
+            concealment.apply(&mut self.voice.block);
+        } else {
+            self.voice.block.fill(0.0);
+        }
+        self.write_block();
+    }
+
+    fn write_block(&mut self) {
+        if self.leaving {
+            fade::fade_out_5ms(&mut self.voice.block);
+        }
+        self.output.write(&self.voice.block);
+    }
+
+    fn every_second(&mut self, waiting: &mut Waiting, now: Instant, console: &mut dyn Console) {
+        self.session.look_after(console);
+        if let Some(text) = self.output.poll_failure() {
+            self.session.warn(console, &text);
+        }
+        if !self.heard
+            && let Some(text) = waiting.line(now, &self.session)
+        {
+            console.note(&text);
+        }
+        self.write_stats();
+        self.show_status(console);
+    }
+
+    fn write_stats(&mut self) {
+        let mut statistics = self.dial.statistics();
+        statistics.underruns += self.output.underruns;
+        let state = self
+            .dial
+            .player()
+            .map_or_else(StatsState::default, |player| StatsState {
+                buffer_ms: player.buffer().as_millis() as u64,
+                jitter_ms: player.jitter_us() as f64 / 1000.0,
+                drift_ppm: None,
+                sync_us: None,
+                term: player.term(),
+            });
+        self.session
+            .events
+            .write("stats", stats_json(&statistics, state));
+    }
+
+    fn show_status(&mut self, console: &mut dyn Console) {
+        let Some(player) = self.dial.player().filter(|player| !player.is_off_air()) else {
+            return;
+        };
+        let statistics = self.dial.statistics();
+        let length = player
+            .track()
+            .and_then(|track| track.frames)
+            .map(|frames| crate::wire::FRAME * frames as u32);
+        console.status(&Status {
+            title: &self.title,
+            position: player.track_position().unwrap_or_default(),
+            length,
+            leader: player.leader_name(),
+            kind: Kind::Listen {
+                held: crate::wire::FRAME * player.buffered_frames() as u32,
+                buffer: player.buffer(),
+                statistics: &statistics,
+            },
+        });
+    }
+
+    /// Ends the sound without a click where it is heard, settles the counters, and waits for the writer.
+    fn finish(
+        mut self,
+        outcome: Result<(), AppError>,
+        console: &mut dyn Console,
+    ) -> Result<(), AppError> {
+        if let Some(player) = self.dial.player_mut() {
+            player.handle_finish();
+        }
+        self.leaving = true;
+        self.act(console);
+        self.write_stats();
+        console.finish();
+        let (failed, untold) = self.output.finish();
+        if let Some(text) = untold {
+            console.warn(&text);
+            self.session.events.warning(&text);
+        }
+        match outcome {
+            Ok(()) if failed => Err(AppError::Files(
+                "the output is incomplete, see above".into(),
+            )),
+            outcome => outcome,
+        }
+    }
+}
+
+/// Text from the network is stripped of control characters before it goes anywhere.
+fn clean(mut beat: Heartbeat) -> Heartbeat {
+    use crate::io::terminal::sanitize;
+    beat.name = sanitize(&beat.name);
+    for track in beat.tracks.iter_mut().flatten() {
+        track.title = sanitize(&track.title);
+        track.artist = sanitize(&track.artist);
+    }
+    beat
+}
+
+/// What to say while nothing is heard: where we wait after 1 s, what may be wrong after 10 s.
+struct Waiting {
+    since: Instant,
+    told: u32,
+}
+
+impl Waiting {
+    fn new(since: Instant) -> Waiting {
+        Waiting { since, told: 0 }
+    }
+
+    fn line(&mut self, now: Instant, session: &Session) -> Option<String> {
+        let waited = now.since(self.since);
+        if self.told == 0 && waited >= SECOND {
+            self.told = 1;
+            return Some(format!(
+                "waiting for a station on {} ({})",
+                session.group,
+                session.interface()
+            ));
+        }
+        if self.told == 1 && waited >= SECOND * 10 {
+            self.told = 2;
+            let hint = "still nothing heard. Is the sender on the same network and group? A firewall may drop UDP, Docker needs the \
+                        host network, guest Wi-Fi keeps its guests apart, and --interface chooses another network";
+            return Some(hint.into());
+        }
+        None
+    }
+}

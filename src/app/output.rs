@@ -1,0 +1,181 @@
+//! Where does a listener's sound go, and what if that place is slow?
+//!
+//! A file or a pipe is written by a thread of its own, so that a slow disk or a paused reader never keeps the network
+//! waiting. The queue between holds 30 s. When it is full, a file makes the listener wait (nothing is lost; the sockets hold
+//! what arrives), and a pipe loses the newest blocks, which are counted as underruns: its reader lives in real time.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+
+use super::error::AppError;
+use crate::io::pcm_stdout::PcmStdout;
+use crate::io::wait::Waker;
+use crate::io::wav::WavFile;
+use crate::io::{Written, thread};
+use crate::media::opus::{FRAME_VALUES, sample_to_i16};
+
+/// Blocks between the listener and its writer: 30 s, 5.8 MB when full.
+const QUEUE_BLOCKS: usize = 1_500;
+/// How long a pipe's reader may take for what is left when the listener stops.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Where the sound goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutputConfig {
+    /// Nowhere: decoded and thrown away.
+    Null,
+    /// Into a WAV file.
+    File(PathBuf),
+    /// s16le 48 kHz stereo on standard output.
+    Stdout,
+}
+
+type Block = Box<[i16; FRAME_VALUES]>;
+
+/// What the writer has to say.
+enum Report {
+    /// It could not write; said once.
+    Failed(String),
+    /// The reader of standard output has gone.
+    Closed,
+    /// Everything is written.
+    Done,
+}
+
+enum Sink {
+    Null,
+    File(Sender<Block>),
+    Pipe(Sender<Block>),
+}
+
+/// An open output.
+pub struct Output {
+    sink: Sink,
+    reports: Receiver<Report>,
+    gain: f32,
+    closed: bool,
+    failed: bool,
+    /// Blocks that a pipe's reader was too slow for.
+    pub underruns: u64,
+}
+
+impl Output {
+    /// Opens the output; `volume` in percent, 100 leaves samples untouched.
+    ///
+    /// # Errors
+    /// If the file cannot be made (a missing folder, a directory) or standard output is closed.
+    pub fn open(config: &OutputConfig, volume: u16, waker: Waker) -> Result<Output, AppError> {
+        let (reporter, reports) = bounded(4);
+        let (sender, blocks) = bounded::<Block>(QUEUE_BLOCKS);
+        let sink = match config {
+            OutputConfig::Null => Sink::Null,
+            OutputConfig::File(path) => {
+                let mut file = WavFile::create(path)?;
+                let write = move |block: &Block| match file.write_block(block) {
+                    Ok(()) => None,
+                    Err(error) => Some(Report::Failed(error.to_string())),
+                };
+                thread::spawn("wav", move || write_all(&blocks, &reporter, &waker, write))?;
+                Sink::File(sender)
+            }
+            OutputConfig::Stdout => {
+                let mut pipe = PcmStdout::open()?;
+                let write = move |block: &Block| match pipe.write_block(block) {
+                    Ok(Written::Done | Written::Lost) => None,
+                    Ok(Written::Closed) => Some(Report::Closed),
+                    Err(error) => Some(Report::Failed(error.to_string())),
+                };
+                thread::spawn("stdout", move || {
+                    write_all(&blocks, &reporter, &waker, write)
+                })?;
+                Sink::Pipe(sender)
+            }
+        };
+        Ok(Output {
+            sink,
+            reports,
+            gain: f32::from(volume) / 100.0,
+            closed: false,
+            failed: false,
+            underruns: 0,
+        })
+    }
+
+    /// Plays one block.
+    pub fn write(&mut self, samples: &[f32; FRAME_VALUES]) {
+        let queue = match &self.sink {
+            Sink::Null => return,
+            Sink::File(queue) | Sink::Pipe(queue) => queue,
+        };
+        let gain = self.gain;
+        let mut block = Box::new([0i16; FRAME_VALUES]);
+        for (to, from) in block.iter_mut().zip(samples) {
+            // At 100 % the product is the sample itself, bit for bit.
+            *to = sample_to_i16(from * gain);
+        }
+        match &self.sink {
+            Sink::File(_) => drop(queue.send(block)),
+            _ => {
+                if let Err(TrySendError::Full(_)) = queue.try_send(block) {
+                    self.underruns += 1;
+                }
+            }
+        }
+    }
+
+    /// A failure that was not yet told.
+    pub fn poll_failure(&mut self) -> Option<String> {
+        loop {
+            match self.reports.try_recv() {
+                Ok(Report::Failed(text)) => {
+                    self.failed = true;
+                    return Some(text);
+                }
+                Ok(Report::Closed) => self.closed = true,
+                Ok(Report::Done) => {}
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// Whether the reader of standard output has gone.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Writes what is left. Answers whether anything failed, now or before, and what was not told yet.
+    pub fn finish(mut self) -> (bool, Option<String>) {
+        let waits = match std::mem::replace(&mut self.sink, Sink::Null) {
+            Sink::Null => None,
+            Sink::File(_) => Some(Duration::MAX),
+            Sink::Pipe(_) => Some(LAST_WORDS),
+        };
+        let mut untold = None;
+        while let Some(patience) = waits {
+            match self.reports.recv_timeout(patience) {
+                Ok(Report::Failed(text)) => untold = Some(text),
+                Ok(Report::Closed) => {}
+                Ok(Report::Done) | Err(_) => break,
+            }
+        }
+        (self.failed || untold.is_some(), untold)
+    }
+}
+
+fn write_all(
+    blocks: &Receiver<Block>,
+    reporter: &Sender<Report>,
+    waker: &Waker,
+    mut write: impl FnMut(&Block) -> Option<Report>,
+) {
+    for block in blocks {
+        if let Some(report) = write(&block) {
+            // A full channel means that it was told already.
+            let _ = reporter.try_send(report);
+            waker.wake();
+        }
+    }
+    let _ = reporter.send(Report::Done);
+}

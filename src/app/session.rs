@@ -1,0 +1,132 @@
+//! What do all commands need before they begin? A clock, a way to be woken and stopped, events, and the station's sockets.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::console::Console;
+use super::error::AppError;
+use super::events::Events;
+use crate::io::clock::Clock;
+use crate::io::interface;
+use crate::io::signals::{self, Signals};
+use crate::io::sockets::{Join, SocketConfig, StationSockets};
+use crate::io::wait::Waiter;
+use crate::io::{host, random};
+use crate::time::Instant;
+use crate::wire::NodeId;
+
+/// What users can set on every command.
+#[derive(Clone, Debug)]
+pub struct CommonConfig {
+    /// Multicast group and media port.
+    pub group: SocketAddr,
+    /// Interface by name or address; none: by route.
+    pub interface: Option<String>,
+    /// How many routers a packet may cross.
+    pub ttl: u8,
+    /// This node's name; none: the host's.
+    pub name: Option<String>,
+    /// Where events go.
+    pub events: Option<PathBuf>,
+}
+
+/// A command that has begun.
+pub struct Session {
+    /// The only clock.
+    pub clock: Clock,
+    /// When the process started.
+    pub started: Instant,
+    /// Sleeps until a packet, a deadline or a signal.
+    pub waiter: Waiter,
+    /// Ctrl-C and its kin.
+    pub signals: Signals,
+    /// The event file.
+    pub events: Events,
+    /// The station's sockets.
+    pub sockets: StationSockets,
+    /// This process.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// The group.
+    pub group: SocketAddr,
+}
+
+impl Session {
+    /// Opens everything, and says which interface is used.
+    ///
+    /// # Errors
+    /// If the interface, the sockets or the event file cannot be used.
+    pub fn begin(
+        config: &CommonConfig,
+        join: Join,
+        console: &mut dyn Console,
+    ) -> Result<Session, AppError> {
+        let clock = Clock::new();
+        let started = clock.now();
+        let waiter = Waiter::new().map_err(|source| AppError::Os {
+            action: "setting up the event loop",
+            source,
+        })?;
+        let signals = signals::install(&waiter.waker())?;
+        let events = Events::open(config.events.as_deref(), clock)?;
+        let choice = interface::choose(config.group.ip(), config.interface.as_deref())?;
+        let mut socket_config = SocketConfig::new(config.group, &choice, u32::from(config.ttl));
+        socket_config.join = join;
+        let sockets = StationSockets::open(&socket_config)?;
+        let name = config
+            .name
+            .as_deref()
+            .map_or_else(host::name, host::node_name);
+        console.note(&format!(
+            "group {} on {} ({})",
+            config.group, choice.interface.name, choice.source
+        ));
+        console.detail(&format!(
+            "receive buffers: {} KiB",
+            sockets.receive_buffer_bytes() / 1024
+        ));
+        let mut session = Session {
+            clock,
+            started,
+            waiter,
+            signals,
+            events,
+            sockets,
+            node: NodeId(random::node_id()?),
+            name,
+            group: config.group,
+        };
+        if choice.down {
+            let interface = &choice.interface.name;
+            session.warn(
+                console,
+                &format!("{interface} is down; nothing is heard until it is up (cable, Wi-Fi?)"),
+            );
+        }
+        Ok(session)
+    }
+
+    /// Tells people and scripts.
+    pub fn warn(&mut self, console: &mut dyn Console, text: &str) {
+        console.warn(text);
+        self.events.warning(text);
+    }
+
+    /// The interface's name.
+    pub fn interface(&self) -> &str {
+        &self.sockets.interface().name
+    }
+
+    /// To be called about once a second: repairs what the system does not tell, and reports trouble with the event file.
+    pub fn look_after(&mut self, console: &mut dyn Console) {
+        if self.sockets.needs_rejoin()
+            && let Err(error) = self.sockets.rejoin()
+        {
+            console.detail(&error.to_string());
+        }
+        if let Some(error) = self.events.take_trouble() {
+            console.warn(&error.to_string());
+        }
+    }
+}

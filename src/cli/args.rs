@@ -1,0 +1,153 @@
+//! What can a user say? The command line of DESIGN 5, as far as it is built.
+//!
+//! Every flag has an environment variable `LANRADIO_…`; flag before variable before default is clap's own order.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::values;
+use crate::app::output::OutputConfig;
+
+const EXAMPLES: &str = "\
+Examples:
+  lanradio send song.flac                      play a file to everybody on this network
+  lanradio listen --output file:heard.wav      hear it on another machine
+";
+const SEND_EXAMPLES: &str = "\
+Examples:
+  lanradio send first.mp3 second.flac          several files, one after the other
+  ffmpeg -i http://… -f wav - | lanradio send -   whatever comes through a pipe
+";
+const LISTEN_EXAMPLES: &str = "\
+Examples:
+  lanradio listen --output file:heard.wav --once    record one programme, then exit
+  lanradio listen --output - | aplay -f cd -r 48000   play through another program
+";
+const SDP_EXAMPLES: &str = "\
+Examples:
+  lanradio sdp > station.sdp && ffplay -protocol_whitelist file,rtp,udp station.sdp
+  lanradio sdp --group 239.255.1.2:6000
+";
+
+/// A radio station on the local network that nobody can knock off the air.
+#[derive(Debug, Parser)]
+#[command(name = "lanradio", version, before_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Play music files (or standard input) to the network.
+    #[command(before_help = SEND_EXAMPLES)]
+    Send(SendArgs),
+    /// Play what is on air.
+    #[command(before_help = LISTEN_EXAMPLES)]
+    Listen(ListenArgs),
+    /// Print the session description of the station, for ffplay, VLC or GStreamer.
+    #[command(before_help = SDP_EXAMPLES)]
+    Sdp(SdpArgs),
+}
+
+/// `lanradio send`.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Music files, played in order; `-` reads standard input and finds out its format.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Play the list for ever.
+    #[arg(long, env = "LANRADIO_LOOP", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    pub r#loop: bool,
+    /// Bitrate of the encoder in kbit/s.
+    #[arg(long, env = "LANRADIO_BITRATE", value_name = "KBPS", default_value_t = 128, value_parser = clap::value_parser!(u32).range(6..=510))]
+    pub bitrate: u32,
+    /// Effort of the encoder, 0 to 10.
+    #[arg(long, env = "LANRADIO_COMPLEXITY", value_name = "0..10", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub complexity: u8,
+    /// What all commands share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `lanradio listen`.
+#[derive(Debug, Args)]
+pub struct ListenArgs {
+    /// Where the sound goes: null, file:PATH.wav, or - for s16le 48 kHz stereo on standard output.
+    #[arg(long, env = "LANRADIO_OUTPUT", value_name = "null|file:PATH.wav|-", value_parser = values::output)]
+    pub output: Option<OutputConfig>,
+    /// Loudness in percent, 0 to 200; 100 leaves the samples untouched.
+    #[arg(long, env = "LANRADIO_VOLUME", value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=200))]
+    pub volume: u16,
+    /// Exit when the programme ends instead of waiting for the next one.
+    #[arg(long, env = "LANRADIO_ONCE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    pub once: bool,
+    /// Exit with code 3 if no station is heard in this time (default: wait for ever).
+    #[arg(long, env = "LANRADIO_TIMEOUT", value_name = "DURATION", value_parser = values::duration)]
+    pub timeout: Option<Duration>,
+    /// What all commands share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `lanradio sdp`.
+#[derive(Debug, Args)]
+pub struct SdpArgs {
+    /// What all commands share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// How long after it is due a frame is played (40ms to 5s). On send: the station's (default 500ms); on listen: this
+    /// listener's own (default: the station's).
+    #[arg(long, env = "LANRADIO_BUFFER", value_name = "DURATION", value_parser = values::buffer)]
+    pub buffer: Option<Duration>,
+    /// Multicast group and port of the station; the port is even, from 1024 to 65532.
+    #[arg(long, env = "LANRADIO_GROUP", value_name = "ADDR[:PORT]", default_value = values::DEFAULT_GROUP, value_parser = values::group)]
+    pub group: SocketAddr,
+    /// Network interface, by name or address (default: the one that leads to the group).
+    #[arg(long, env = "LANRADIO_INTERFACE", value_name = "NAME|ADDR")]
+    pub interface: Option<String>,
+    /// How many routers a packet may cross.
+    #[arg(long, env = "LANRADIO_TTL", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub ttl: u8,
+    /// This node's name (default: the host name).
+    #[arg(long, env = "LANRADIO_NAME", value_name = "NAME", value_parser = values::name)]
+    pub name: Option<String>,
+    /// Append one JSON object per event to this file; - is standard output.
+    #[arg(long, env = "LANRADIO_EVENTS", value_name = "PATH")]
+    pub events: Option<PathBuf>,
+    /// Say more.
+    #[arg(short, long, env = "LANRADIO_VERBOSE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    pub verbose: bool,
+    /// Say nothing but errors.
+    #[arg(short, long, env = "LANRADIO_QUIET", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    pub quiet: bool,
+    /// Colour in the status on standard error; NO_COLOR is honoured.
+    #[arg(
+        long,
+        env = "LANRADIO_COLOR",
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub color: Color,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}

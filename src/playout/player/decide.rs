@@ -1,0 +1,250 @@
+//! What happens as time goes by: where playing starts, each frame's decision, the end.
+
+use super::*;
+
+impl Player {
+    /// Time has come: decides every frame whose play time it is. Call it after all sockets were read.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.tick(now);
+        self.advance();
+    }
+
+    /// The listener leaves: one more frame is decided before its time, so that the sound can fade out in it; nothing further is
+    /// played, and copies are no longer waited for.
+    pub fn handle_finish(&mut self) {
+        if let Phase::Playing { next } = self.phase
+            && self.play_time(next).is_some()
+        {
+            self.decide(next);
+        }
+        self.statistics.lost += self.missing.len() as u64;
+        self.missing.clear();
+        self.phase = Phase::Finished;
+    }
+
+    /// When to come back, if no packet comes before; `None`: only a packet can change anything.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let gives_up = self.missing.front().map(|(_, at)| *at);
+        match self.phase {
+            Phase::Joining { low: Some(low), .. } => self.begins_at(low),
+            Phase::Joining { low: None, .. } => Some(self.heard_at + SOURCE_LOST_AFTER),
+            Phase::Playing { next } => {
+                let ends_at = self
+                    .over_at(next)
+                    .map_or_else(|| self.silent_at(next), |(at, _)| at);
+                Some(self.play_time(next).map_or(ends_at, |at| at.min(ends_at)))
+            }
+            Phase::Searching | Phase::OffAir { .. } | Phase::Finished => gives_up,
+        }
+    }
+
+    /// Time that goes back is ignored.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// When frame `index` is played, as far as that is known.
+    pub(super) fn play_time(&self, index: FrameIndex) -> Option<Instant> {
+        let due = self.timeline.local(self.runs.slot(index)?.due_us())?;
+        Some(due + self.buffer())
+    }
+
+    /// Decides all that is due.
+    pub(super) fn advance(&mut self) {
+        loop {
+            match self.phase {
+                Phase::Joining { low: Some(low), .. } if self.is_due(self.begins_at(low)) => {
+                    self.begin(low)
+                }
+                Phase::Joining { low: None, .. }
+                    if self.now >= self.heard_at + SOURCE_LOST_AFTER =>
+                {
+                    self.phase = Phase::Searching;
+                }
+                Phase::Playing { next } => {
+                    let silent_at = self.silent_at(next);
+                    let next_at = self
+                        .play_time(next)
+                        .filter(|at| *at <= self.now && *at < silent_at);
+                    if next_at.is_some_and(|at| self.now.since(at) > FRAME * MAX_GAP as u32)
+                        && self.next_held(next).is_none()
+                    {
+                        self.tune_in_anew();
+                    } else if next_at.is_some() {
+                        self.decide(next);
+                    } else if let Some(reason) = self.ending(next, silent_at) {
+                        self.become_off_air(next, reason);
+                    } else {
+                        break;
+                    }
+                }
+                _ => break,
+            }
+        }
+        self.give_up_missing();
+    }
+
+    fn is_due(&self, at: Option<Instant>) -> bool {
+        at.is_some_and(|at| at <= self.now)
+    }
+
+    /// The frame to play first when `low` is the lowest one that was heard. See [`PREROLL`].
+    fn start(&self, low: FrameIndex) -> FrameIndex {
+        if let Some(awaited) = self
+            .awaited
+            .filter(|awaited| *awaited <= low && low.since(*awaited) <= PREROLL)
+        {
+            return awaited;
+        }
+        let after_preroll = low.plus(PREROLL);
+        (low.0..after_preroll.0)
+            .map(FrameIndex)
+            .find(|index| self.is_fresh(*index))
+            .unwrap_or(after_preroll)
+    }
+
+    /// When playing starts; if the run ends before, when that end is.
+    fn begins_at(&self, low: FrameIndex) -> Option<Instant> {
+        let start = self.start(low);
+        let slot = self
+            .runs
+            .slot(start)
+            .or_else(|| self.runs.slot_past_end(start))?;
+        Some(self.timeline.local(slot.due_us())? + self.buffer())
+    }
+
+    /// Whether decoders start afresh with this frame.
+    fn is_fresh(&self, index: FrameIndex) -> bool {
+        let ends_before = index.0 > 0
+            && self
+                .frames
+                .info(index.minus(1))
+                .is_some_and(|info| info.flags.has(crate::wire::media::Flags::LAST_OF_TRACK));
+        ends_before || self.runs.starts_at(index) || self.tracks.starts_at(index)
+    }
+
+    /// The play time of the first frame has come.
+    fn begin(&mut self, low: FrameIndex) {
+        let start = self.start(low);
+        if self.runs.slot_past_end(start).is_some() {
+            // Fewer frames were left than a decoder needs: there is nothing to play before the next run.
+            self.announce = true;
+            self.phase = Phase::Playing {
+                next: self.runs.end().unwrap_or(start),
+            };
+            return;
+        }
+        self.queue.push(Output::TunedIn { first: start });
+        if low < start && !self.is_fresh(start) {
+            self.queue.push(Output::Reset);
+            (low.0..start.0).for_each(|index| {
+                self.queue.push(Output::Preroll {
+                    index: FrameIndex(index),
+                })
+            });
+        }
+        self.announce = false;
+        self.phase = Phase::Playing { next: start };
+    }
+
+    /// Plays or conceals frame `index`, the next one.
+    pub(super) fn decide(&mut self, index: FrameIndex) {
+        let held = self.frames.contains(index);
+        if held && std::mem::take(&mut self.announce) {
+            self.queue.push(Output::TunedIn { first: index });
+        }
+        self.announce_track(index);
+        if self.is_fresh(index) {
+            self.queue.push(Output::Reset);
+        }
+        if held {
+            let after_silence = self.hole >= crate::playout::fade::SILENT_AFTER;
+            self.queue.push(Output::Play {
+                index,
+                after_silence,
+            });
+            self.statistics.received += 1;
+            self.hole = 0;
+        } else {
+            self.queue.push_concealed(index, self.hole);
+            self.statistics.concealed += 1;
+            self.hole += 1;
+            let due = self.play_time(index).unwrap_or(self.now).min(self.now);
+            self.missing.push_back((index, due + LOST_AFTER));
+            if self.missing.len() > MISSING_LIMIT {
+                self.missing.pop_front();
+                self.statistics.lost += 1;
+            }
+        }
+        self.phase = Phase::Playing {
+            next: index.plus(1),
+        };
+    }
+
+    fn announce_track(&mut self, index: FrameIndex) {
+        let same = |track: &TrackInfo, told: &TrackInfo| {
+            (track.first, &track.title, &track.artist) == (told.first, &told.title, &told.artist)
+        };
+        if let Some(track) = self.tracks.at(index)
+            && !self
+                .announced_track
+                .as_ref()
+                .is_some_and(|told| same(track, told))
+        {
+            self.queue.push(Output::Track(track.clone()));
+            self.announced_track = Some(track.clone());
+        }
+    }
+
+    /// When the source is lost, if nothing more is heard. What is still buffered is played out first, and a programme
+    /// that is over is played to its end.
+    fn silent_at(&self, next: FrameIndex) -> Instant {
+        let silent_at = self.heard_at + SOURCE_LOST_AFTER;
+        let last = match (self.state, self.runs.end()) {
+            (Some(State::Over(_)), Some(end)) if end > next => Some(end.minus(1)),
+            _ => self
+                .high
+                .filter(|high| *high >= next && self.frames.contains(*high)),
+        };
+        let played_at = last
+            .and_then(|last| self.play_time(last))
+            .map_or(silent_at, |at| at + FRAME);
+        // Frames are sent when they are due: what would play later than this is a false promise.
+        silent_at.max(played_at.min(silent_at + self.buffer()))
+    }
+
+    /// When the programme is over and why, if `next` lies past the end of the last run.
+    fn over_at(&self, next: FrameIndex) -> Option<(Instant, OffAirReason)> {
+        let end = self
+            .timeline
+            .local(self.runs.slot_past_end(next)?.due_us())?
+            + self.buffer();
+        match self.state {
+            Some(State::Over(reason)) => Some((end, reason.into())),
+            Some(State::Idle) => None,
+            Some(State::Playing) | None => {
+                Some((end.max(self.heard_at) + END_GRACE, OffAirReason::Ended))
+            }
+        }
+    }
+
+    fn ending(&self, next: FrameIndex, silent_at: Instant) -> Option<OffAirReason> {
+        match self.over_at(next) {
+            Some((at, reason)) => (at <= self.now).then_some(reason),
+            None => (silent_at <= self.now).then_some(OffAirReason::SourceLost),
+        }
+    }
+
+    fn become_off_air(&mut self, next: FrameIndex, reason: OffAirReason) {
+        self.queue.push(Output::OffAir { reason });
+        self.phase = Phase::OffAir { next };
+    }
+
+    /// Frames of which no copy came in time to count as late are lost.
+    fn give_up_missing(&mut self) {
+        while self.missing.front().is_some_and(|(_, at)| *at <= self.now) {
+            self.missing.pop_front();
+            self.statistics.lost += 1;
+        }
+    }
+}

@@ -1,0 +1,435 @@
+//! What a packet or a heartbeat changes: is it ours, where does it belong, is its sender the one to follow?
+
+use super::*;
+use crate::playout::evidence::{Head, Held};
+use crate::playout::runs::Fit;
+use crate::playout::store::{CAPACITY, FrameInfo};
+use crate::playout::terms::Verdict;
+use crate::wire::Slot;
+use crate::wire::control::Heartbeat;
+use crate::wire::ids::PlanDigest;
+use crate::wire::media::MediaPacket;
+
+/// The window: frames are accepted from the next one to be decided up to this many after it.
+const WINDOW: u64 = CAPACITY as u64;
+/// A run's first frame is sent when it is due. One that would be due this much after its arrival is garbage.
+const EARLIEST: Duration = Duration::from_secs(1);
+
+impl Player {
+    /// A media packet came: `arrived` is when (the kernel's stamp, if there is one), `now` is when it is read.
+    ///
+    /// # Errors
+    /// Says why it is not used; it is counted already. (Packets rejected as `too_far` or `timestamp` are remembered: three in a
+    /// row that agree are followed, and played.)
+    pub fn handle_media(
+        &mut self,
+        packet: &MediaPacket<'_>,
+        arrived: Instant,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        self.tick(now);
+        let result = self
+            .place(packet, arrived.min(self.now))
+            .and_then(|head| self.take(head, packet.payload));
+        self.reject(result)
+    }
+
+    /// A heartbeat came.
+    ///
+    /// # Errors
+    /// Says why it is not used; it is counted already.
+    pub fn handle_heartbeat(
+        &mut self,
+        beat: &Heartbeat,
+        arrived: Instant,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        self.tick(now);
+        let result = self.take_heartbeat(beat, arrived.min(self.now));
+        self.reject(result)
+    }
+
+    /// The packet's place by its own numbers.
+    fn place(&self, packet: &MediaPacket<'_>, arrived: Instant) -> Result<Head, Rejection> {
+        if packet.station != self.station() {
+            return Err(Rejection::OtherStation(packet.station));
+        }
+        let element = packet.element;
+        if self.terms.is_stale(element.term) {
+            return Err(Rejection::StaleTerm);
+        }
+        let index = self.numbering.index(element.index_high, packet.seq);
+        let slot = self
+            .numbering
+            .slot(Slot(index.0), packet.timestamp)
+            .ok_or(Rejection::Timestamp(index))?;
+        let idle = slot.0 - index.0;
+        let (term, plan, flags) = (element.term, element.plan, element.flags);
+        Ok(Head {
+            index,
+            idle,
+            marker: packet.marker,
+            term,
+            plan,
+            flags,
+            arrived,
+        })
+    }
+
+    /// Uses a packet if it fits what is known, or if others agree with it.
+    fn take(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
+        if self.phase == Phase::Finished {
+            return Ok(());
+        }
+        let Err(misfit) = self.fits(&head) else {
+            return self.admit(head, payload);
+        };
+        let searching = self.phase == Phase::Searching;
+        if self.next().is_some_and(|next| head.index < next) {
+            return Err(misfit); // what is decided stays decided, whoever agrees
+        }
+        match self.evidence.add(head, payload) {
+            Some(agreeing) => {
+                self.believe(&agreeing);
+                agreeing
+                    .into_iter()
+                    .try_for_each(|held| self.admit(held.head, &held.payload))
+            }
+            None if searching => Ok(()),
+            None => Err(misfit),
+        }
+    }
+
+    /// Whether a packet lies in the window and in its run.
+    fn fits(&mut self, head: &Head) -> Result<(), Rejection> {
+        let index = head.index;
+        if let Phase::Joining { low: Some(_), .. } = self.phase
+            && !self.in_window(index)
+        {
+            // A listener that was stopped while it joined has its first frames overdue.
+            self.advance();
+        }
+        let early = self
+            .timeline
+            .local(head.slot().due_us())
+            .is_some_and(|due| due > head.arrived + EARLIEST);
+        let fits = match self.runs.fit(index, head.idle, head.marker) {
+            Fit::Known => true,
+            Fit::Starts => !early,
+            Fit::Unknown => false,
+        };
+        let has_place = self.in_window(index) || fits && self.make_room(index);
+        if !has_place {
+            return Err(Rejection::TooFar(index));
+        }
+        if fits {
+            Ok(())
+        } else {
+            Err(Rejection::Timestamp(index))
+        }
+    }
+
+    /// The next frame to be decided, once playing has begun.
+    fn next(&self) -> Option<FrameIndex> {
+        match self.phase {
+            Phase::Playing { next } | Phase::OffAir { next } => Some(next),
+            _ => None,
+        }
+    }
+
+    /// Whether the ring has a place for the frame; what lies before the window is not too far, only old.
+    fn in_window(&self, index: FrameIndex) -> bool {
+        match self.phase {
+            Phase::Searching | Phase::Finished => true,
+            Phase::Joining { low: None, near } => index.0.abs_diff(near.0) < WINDOW,
+            Phase::Joining { low: Some(low), .. } => {
+                let high = self.high.map_or(low, |high| high.max(low));
+                high.max(index).since(low.min(index)) < WINDOW
+            }
+            Phase::Playing { next } | Phase::OffAir { next } => index.since(next) < WINDOW,
+        }
+    }
+
+    /// Makes room for a frame beyond the window, if all that would leave it are overdue: a listener that was stopped reads
+    /// everything that waited in its sockets, and loses nothing.
+    fn make_room(&mut self, index: FrameIndex) -> bool {
+        let (Some(next), leaves) = (self.next(), index.minus(WINDOW)) else {
+            return false;
+        };
+        if self.play_time(leaves).is_none_or(|at| at > self.now) {
+            return false;
+        }
+        if self.next_held(next).unwrap_or(index).since(next) > MAX_GAP {
+            return false;
+        }
+        self.decide_until(next, leaves.plus(1));
+        true
+    }
+
+    /// The first frame that is held from `next` on.
+    pub(super) fn next_held(&self, next: FrameIndex) -> Option<FrameIndex> {
+        (next.0..next.0 + WINDOW)
+            .map(FrameIndex)
+            .find(|index| self.frames.contains(*index))
+    }
+
+    /// Decides every frame from `next` to before `until`, at once.
+    fn decide_until(&mut self, next: FrameIndex, until: FrameIndex) {
+        if let Phase::OffAir { .. } = self.phase {
+            self.announce = true;
+        }
+        (next.0..until.0).for_each(|index| self.decide(FrameIndex(index)));
+    }
+
+    /// Three packets agree with each other and not with us: they are right.
+    fn believe(&mut self, agreeing: &[Held]) {
+        let (Some(lowest), Some(highest)) = (agreeing.first(), agreeing.last()) else {
+            return;
+        };
+        let (low, high) = (lowest.head, highest.head.index);
+        let near = low.index;
+        match self.phase {
+            Phase::Searching => self.phase = Phase::Joining { low: None, near },
+            Phase::Joining { .. } if self.in_window(low.index) && self.in_window(high) => {}
+            Phase::Playing { next } | Phase::OffAir { next }
+                if low.index.since(next) <= MAX_GAP =>
+            {
+                if high.since(next) >= WINDOW {
+                    self.decide_until(next, low.index);
+                    self.timeline.reset();
+                }
+            }
+            _ => {
+                self.tune_in_anew();
+                self.phase = Phase::Joining { low: None, near };
+            }
+        }
+        self.runs.learn(low.index, low.idle, low.marker);
+    }
+
+    /// Nothing of what is held is of use any more.
+    pub(super) fn tune_in_anew(&mut self) {
+        self.statistics.lost += self.missing.len() as u64;
+        self.missing.clear();
+        self.frames.clear();
+        self.runs.clear();
+        self.timeline.reset();
+        self.high = None;
+        self.awaited = None;
+        self.phase = Phase::Searching;
+    }
+
+    /// Uses a packet that fits, if its sender is the one to follow.
+    fn admit(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
+        match self.terms.handle_media(&head, payload) {
+            Verdict::Take => self.keep(head, payload),
+            Verdict::Adopted(held) => {
+                let first = held
+                    .iter()
+                    .map(|held| held.head.index)
+                    .fold(head.index, FrameIndex::min);
+                self.drop_contradicted(first, head.plan);
+                // A held packet that has become too old meanwhile is no fault of this one.
+                held.iter().for_each(|held| {
+                    let result = self.keep(held.head, &held.payload);
+                    let _counted = self.reject(result);
+                });
+                self.keep(head, payload)
+            }
+            Verdict::Hold | Verdict::Old => {
+                self.heard_at = self.now;
+                Ok(())
+            }
+            Verdict::Stale => Err(Rejection::StaleTerm),
+            Verdict::Solo => Err(Rejection::Solo(head.index)),
+        }
+    }
+
+    /// A new leader goes on from `first` with another plan: what others planned from there on is not played.
+    fn drop_contradicted(&mut self, first: FrameIndex, plan: PlanDigest) {
+        let from = first.max(self.next().unwrap_or_default());
+        for index in (from.0..from.0 + WINDOW).map(FrameIndex) {
+            if self
+                .frames
+                .info(index)
+                .is_some_and(|info| info.plan != plan)
+            {
+                self.frames.remove(index);
+            }
+        }
+    }
+
+    /// Puts a frame in its place, or counts what it is if it comes too late for that.
+    fn keep(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
+        let index = head.index;
+        self.heard_at = self.now;
+        self.evidence.clear();
+        if self.next().is_some_and(|next| index < next) {
+            return self.keep_old(&head, payload);
+        }
+        let info = FrameInfo {
+            flags: head.flags,
+            term: head.term,
+            plan: head.plan,
+        };
+        let held = self.frames.info(index);
+        if held.is_some_and(|held| held.term >= head.term || held.plan == head.plan) {
+            self.statistics.duplicate += 1;
+            return Ok(());
+        }
+        if let Some(displaced) = self
+            .frames
+            .displaced_by(index)
+            .filter(|displaced| self.queue.needs(*displaced))
+        {
+            if self.queue.is_full() {
+                return Err(Rejection::Full(index));
+            }
+            let saved = self.frames.get(displaced).unwrap_or_default();
+            self.queue.save(displaced, saved);
+        }
+        self.frames.insert(index, info, payload);
+        self.timeline
+            .handle_sample(head.slot().due_us(), head.arrived);
+        if head.marker && self.runs.fit(index, head.idle, true) == Fit::Starts {
+            self.runs.learn(index, head.idle, true);
+        }
+        self.runs.stretch(index);
+        self.count_order(index, held.is_none());
+        match self.phase {
+            Phase::Joining { low, near } => {
+                self.phase = Phase::Joining {
+                    low: Some(low.map_or(index, |low| low.min(index))),
+                    near,
+                };
+            }
+            Phase::OffAir { next } => {
+                // Heard again: what was missed meanwhile is overdue and concealed at once.
+                self.announce = true;
+                self.phase = Phase::Playing { next };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn count_order(&mut self, index: FrameIndex, first_copy: bool) {
+        if first_copy && self.high.is_some_and(|high| high > index) {
+            self.statistics.reordered += 1;
+        }
+        self.high = self.high.max(Some(index));
+    }
+
+    /// A copy of a frame that is already decided. It is still worth keeping: as history for others.
+    fn keep_old(&mut self, head: &Head, payload: &[u8]) -> Result<(), Rejection> {
+        if self.frames.contains(head.index) || self.queue.saved(head.index).is_some() {
+            self.statistics.duplicate += 1;
+            return Ok(());
+        }
+        let Ok(at) = self
+            .missing
+            .binary_search_by_key(&head.index, |(index, _)| *index)
+        else {
+            return Err(Rejection::TooOld(head.index));
+        };
+        self.count_order(head.index, true);
+        if self
+            .missing
+            .remove(at)
+            .is_some_and(|(_, gives_up_at)| head.arrived < gives_up_at)
+        {
+            self.statistics.late += 1;
+        } else {
+            self.statistics.lost += 1;
+        }
+        let info = FrameInfo {
+            flags: head.flags,
+            term: head.term,
+            plan: head.plan,
+        };
+        self.frames.insert(head.index, info, payload);
+        Ok(())
+    }
+
+    fn take_heartbeat(&mut self, beat: &Heartbeat, arrived: Instant) -> Result<(), Rejection> {
+        if beat.station != self.station() {
+            return Err(Rejection::OtherStation(beat.station));
+        }
+        if self.phase == Phase::Finished {
+            return Ok(());
+        }
+        let known = self.terms.told();
+        let held = match self.terms.handle_heartbeat(beat, arrived) {
+            Verdict::Stale | Verdict::Solo => return Err(Rejection::StaleTerm),
+            Verdict::Hold => {
+                self.heard_at = self.now;
+                return Ok(());
+            }
+            Verdict::Old => return Ok(()),
+            Verdict::Take => Vec::new(),
+            Verdict::Adopted(held) => {
+                let first = held
+                    .iter()
+                    .map(|held| held.head.index)
+                    .fold(beat.next, FrameIndex::min);
+                self.drop_contradicted(first, beat.plan);
+                held
+            }
+        };
+        self.heard_at = self.now;
+        self.learn(beat, arrived);
+        if known != Some(beat.term) {
+            self.queue.push(Output::Leader {
+                term: beat.term,
+                reason: self.terms.why(),
+            });
+        }
+        for held in held.into_iter().chain(self.evidence_of_the_joined()) {
+            let result = self.take(held.head, &held.payload);
+            let _counted = self.reject(result);
+        }
+        Ok(())
+    }
+
+    /// The first heartbeat tells where the station is: packets that waited for others to agree need not wait.
+    fn evidence_of_the_joined(&mut self) -> Vec<Held> {
+        match self.phase {
+            Phase::Joining { low: None, .. } => self.evidence.take(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn learn(&mut self, beat: &Heartbeat, arrived: Instant) {
+        self.timeline.handle_sample(beat.sent_at_us, arrived);
+        self.station_buffer = Some(Duration::from_millis(beat.buffer_ms.into()));
+        self.state = Some(beat.state);
+        self.tracks.learn(&beat.tracks);
+        if self.leader_name != beat.name {
+            self.leader_name.clone_from(&beat.name);
+        }
+        if let Some(mut run) = beat.run {
+            if beat.state != State::Playing && beat.next >= run.first {
+                run.end = run.end.or(Some(beat.next));
+            }
+            self.runs.learn_told(run);
+            if beat.next == run.first {
+                self.awaited = Some(run.first);
+            }
+        }
+        match self.phase {
+            Phase::Searching => {
+                self.phase = Phase::Joining {
+                    low: None,
+                    near: beat.next,
+                }
+            }
+            Phase::Joining { low: None, .. } => {
+                self.phase = Phase::Joining {
+                    low: None,
+                    near: beat.next,
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What is counted, and what exactly does each counter mean? (DESIGN 2)
+//!
+//! Two equations hold at any moment and are tested: blocks played = `received` + `concealed`, and `concealed` = `late` +
+//! `lost` + those concealed less than a second ago of which no copy has come yet. Frames decoded unheard (pre-roll) are in none of
+//! them.
+
+use std::collections::BTreeMap;
+
+/// Totals since the player was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Blocks played with data.
+    pub received: u64,
+    /// First copies that came after their frame was concealed, within 1 s of its play time.
+    pub late: u64,
+    /// Frames of which no (or no decodable) copy had come 1 s after their play time, or when the player finished.
+    pub lost: u64,
+    /// The part of `received` that came by repair or replica.
+    pub repaired: u64,
+    /// Blocks played without data.
+    pub concealed: u64,
+    /// Further copies of a frame.
+    pub duplicate: u64,
+    /// First copies that came after a frame with a higher index.
+    pub reordered: u64,
+    /// How often the device wanted samples that were not there; counted by the output.
+    pub underruns: u64,
+    /// Packets that were not used, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+}
+
+impl Statistics {
+    /// Packets that were not used.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+
+    /// Adds the counters of another player.
+    pub fn add(&mut self, other: &Statistics) {
+        self.received += other.received;
+        self.late += other.late;
+        self.lost += other.lost;
+        self.repaired += other.repaired;
+        self.concealed += other.concealed;
+        self.duplicate += other.duplicate;
+        self.reordered += other.reordered;
+        self.underruns += other.underruns;
+        for (reason, count) in &other.rejected {
+            *self.rejected.entry(reason).or_default() += count;
+        }
+    }
+
+    /// Counts a packet that was not used. Reasons are a fixed set of names, so the map is small.
+    pub fn reject(&mut self, reason: &'static str) {
+        *self.rejected.entry(reason).or_default() += 1;
+    }
+
+    /// Blocks played, with or without data.
+    pub fn played(&self) -> u64 {
+        self.received + self.concealed
+    }
+}

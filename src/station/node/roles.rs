@@ -1,0 +1,305 @@
+//! Founding, leading, over: what each role knows, and how they follow each other.
+//!
+//! Only `become_*` changes the role. *Founding* asks twice and listens for 250 ms; whoever is heard keeps the group. Two
+//! founders that start together find out while *young*, in the first 2 s on air: one of them yields (PROTOCOL, "FOUND").
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Event, MAX_WARNED_OF, Node, Output};
+use crate::station::clock::StationClock;
+use crate::station::pacing::Pacer;
+use crate::time::Instant;
+use crate::wire::control::{EndReason, Heartbeat, State};
+use crate::wire::rtcp;
+use crate::wire::{FrameIndex, Slot, StationId, Term};
+
+/// How long a founder listens.
+const LISTEN: Duration = Duration::from_millis(250);
+/// When it asks for the second time.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// For how long a station is young.
+pub(super) const YOUNG: Duration = Duration::from_secs(2);
+/// How long a station stays after the last frame has played: the delay of the network and of sound devices.
+const PLAY_OUT_MARGIN: Duration = Duration::from_millis(200);
+/// How often a station says at least that it is over: each of these may be lost.
+const LAST_BEATS: u32 = 3;
+/// The time between these when the node is in a hurry.
+const LAST_BEATS_EVERY: Duration = Duration::from_millis(20);
+
+/// What a node is, with what it then has to remember.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// Asks and listens whether a station is on air.
+    Founding {
+        /// When to ask again.
+        ask_at: Option<Instant>,
+        /// Until when to listen.
+        until: Instant,
+        /// A station whose packets were heard; its heartbeat will say more.
+        media_heard: Option<StationId>,
+    },
+    /// On air.
+    Leading { lead: Lead, phase: Phase },
+    /// The programme has ended; listeners play out what they have.
+    Over {
+        lead: Lead,
+        next: FrameIndex,
+        reason: EndReason,
+        beat_at: Instant,
+        beats_left: u32,
+        until: Instant,
+    },
+    /// Off the air for good.
+    Gone,
+}
+
+/// What a leader knows from the founding to the end.
+#[derive(Clone, Debug)]
+pub(super) struct Lead {
+    pub(super) term: Term,
+    pub(super) founded_at: Instant,
+    pub(super) clock: StationClock,
+    /// Of the last heartbeat.
+    pub(super) number: u64,
+    /// When the next heartbeat is due.
+    pub(super) beat_due: Slot,
+    /// With which frame the next sender report goes out.
+    pub(super) report_due: Slot,
+}
+
+/// Whether frames are on air.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The source has not enough; frame indices stand still.
+    Idle { next: FrameIndex },
+    /// A run is on air.
+    Playing(Pacer),
+}
+
+impl Role {
+    pub(super) fn founding(now: Instant) -> Role {
+        Role::Founding {
+            ask_at: Some(now + ASK_AGAIN_AFTER),
+            until: now + LISTEN,
+            media_heard: None,
+        }
+    }
+
+    pub(super) fn lead(&self) -> Option<&Lead> {
+        match self {
+            Role::Leading { lead, .. } | Role::Over { lead, .. } => Some(lead),
+            Role::Founding { .. } | Role::Gone => None,
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<FrameIndex> {
+        match self {
+            Role::Leading {
+                phase: Phase::Playing(pacer),
+                ..
+            } => Some(pacer.next()),
+            Role::Leading {
+                phase: Phase::Idle { next },
+                ..
+            }
+            | Role::Over { next, .. } => Some(*next),
+            Role::Founding { .. } | Role::Gone => None,
+        }
+    }
+}
+
+impl Node {
+    /// Asks again, and founds the station when nobody has answered.
+    pub(super) fn go_on_founding(&mut self) {
+        let now = self.latest;
+        let Role::Founding {
+            ask_at,
+            until,
+            media_heard,
+        } = &mut self.role
+        else {
+            return;
+        };
+        if ask_at.is_some_and(|at| now >= at) {
+            *ask_at = None;
+            // Asked late, listens late: the answer needs its time.
+            *until = (*until).max(now + (LISTEN - ASK_AGAIN_AFTER));
+            self.ask();
+        } else if now >= *until {
+            match *media_heard {
+                Some(station) => self.give_way(station, None, None),
+                None if self.source.is_exhausted() => self.become_gone(),
+                None => self.become_leading(),
+            }
+        }
+    }
+
+    /// Another leader was heard: who stays?
+    pub(super) fn hear_leader(&mut self, from: SocketAddr, beat: &Heartbeat) {
+        let over = matches!(beat.state, State::Over(_));
+        match &mut self.role {
+            Role::Founding { media_heard, .. } if over => {
+                media_heard.take_if(|station| *station == beat.station);
+            }
+            Role::Founding { .. } => self.give_way(beat.station, Some(beat), Some(from)),
+            Role::Leading { lead, .. } if !over => {
+                let young = self.latest.since(lead.founded_at) < YOUNG;
+                match (young, beat.young) {
+                    (true, false) => self.give_way(beat.station, Some(beat), Some(from)),
+                    (true, true) if self.config.node > beat.term.leader => {
+                        self.give_way(beat.station, Some(beat), Some(from));
+                    }
+                    (false, false) => self.warn_of(from, beat),
+                    // The other one is to yield.
+                    (true, true) | (false, true) => {}
+                }
+            }
+            Role::Leading { .. } | Role::Over { .. } | Role::Gone => {}
+        }
+    }
+
+    fn warn_of(&mut self, from: SocketAddr, beat: &Heartbeat) {
+        if !self.warned_of.contains(&beat.station) && self.warned_of.len() < MAX_WARNED_OF {
+            self.warned_of.push(beat.station);
+            self.tell(Event::Warning(format!(
+                "another station ({}) is on air on this group, sent by {} at {}: listeners hear one of the two; stop one \
+                 or give it another --group",
+                beat.station, beat.name, from
+            )));
+        }
+    }
+
+    /// Leaves the group to another station.
+    fn give_way(&mut self, station: StationId, beat: Option<&Heartbeat>, addr: Option<SocketAddr>) {
+        let track = beat.and_then(|beat| beat.tracks.iter().flatten().next());
+        let busy = Event::Busy {
+            name: beat.map(|beat| beat.name.clone()).unwrap_or_default(),
+            title: track.map(|track| track.title.clone()).unwrap_or_default(),
+            artist: track.map(|track| track.artist.clone()).unwrap_or_default(),
+            station,
+            addr,
+        };
+        if matches!(self.role, Role::Leading { .. }) {
+            self.become_over(EndReason::Left);
+        }
+        self.tell(busy);
+        self.become_gone();
+    }
+
+    /// Says that the programme is over, until the last frame has had time to play.
+    pub(super) fn wind_up(&mut self) {
+        let now = self.latest;
+        let Role::Over {
+            beat_at,
+            beats_left,
+            reason,
+            ..
+        } = &mut self.role
+        else {
+            return;
+        };
+        if now >= *beat_at {
+            let every = if *reason == EndReason::Left {
+                LAST_BEATS_EVERY
+            } else {
+                super::HEARTBEAT
+            };
+            while *beat_at <= now {
+                *beat_at += every;
+            }
+            *beats_left = beats_left.saturating_sub(1);
+            self.beat(None);
+        }
+        if let Role::Over {
+            beats_left: 0,
+            until,
+            ..
+        } = self.role
+            && now >= until
+        {
+            self.become_gone();
+        }
+    }
+
+    /// Nobody is on air: this node is. Its clock starts now.
+    fn become_leading(&mut self) {
+        debug_assert!(matches!(self.role, Role::Founding { .. }));
+        let first = self.config.first_frame;
+        let term = Term {
+            counter: 1,
+            leader: self.config.node,
+        };
+        let starts_at = Slot(first.0);
+        let lead = Lead {
+            term,
+            founded_at: self.latest,
+            clock: StationClock::new(self.latest, starts_at.due_us()),
+            number: 0,
+            beat_due: starts_at,
+            report_due: starts_at,
+        };
+        self.role = Role::Leading {
+            lead,
+            phase: Phase::Idle { next: first },
+        };
+        tracing::debug!(station = %self.config.station, %term, "leading: founded");
+        self.tell(Event::OnAir {
+            station: self.config.station,
+            term,
+        });
+        self.tell(Event::Leader {
+            term,
+            reason: "founded",
+        });
+    }
+
+    /// The programme ends before `next`.
+    pub(super) fn become_over(&mut self, reason: EndReason) {
+        let now = self.latest;
+        let Role::Leading { lead, phase } = &self.role else {
+            debug_assert!(false, "only what is on air can be over");
+            return;
+        };
+        let lead = lead.clone();
+        let next = match phase {
+            Phase::Playing(pacer) => {
+                self.programme.end_run(pacer.next());
+                pacer.next()
+            }
+            Phase::Idle { next } => *next,
+        };
+        let until = match self.programme.last_run() {
+            Some(run) if reason == EndReason::Ended => {
+                let end = Slot(run.starts_at.0 + run.end.unwrap_or(next).since(run.first));
+                lead.clock.local(end) + self.config.buffer + PLAY_OUT_MARGIN
+            }
+            _ => now,
+        };
+        tracing::debug!(term = %lead.term, ?reason, "over");
+        self.role = Role::Over {
+            lead,
+            next,
+            reason,
+            beat_at: now,
+            beats_left: LAST_BEATS,
+            until,
+        };
+        self.wind_up();
+    }
+
+    /// The end of this node; standard players are told, if they heard anything.
+    pub(super) fn become_gone(&mut self) {
+        let role = std::mem::replace(&mut self.role, Role::Gone);
+        debug_assert!(!matches!(role, Role::Leading { .. } | Role::Gone));
+        if let Role::Over { lead, reason, .. } = role {
+            if self.frames_sent > 0 {
+                self.outputs
+                    .push_back(Output::Rtcp(rtcp::bye(self.config.station, &self.cname())));
+            }
+            tracing::debug!(term = %lead.term, ?reason, "gone");
+            self.tell(Event::OffAir { reason });
+        }
+        self.tell(Event::Done);
+    }
+}

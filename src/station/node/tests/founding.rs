@@ -1,0 +1,359 @@
+//! Whose is the group?
+
+use super::*;
+use crate::wire::rtcp;
+
+fn hellos(bench: &Bench) -> Vec<Instant> {
+    let hellos = bench
+        .controls()
+        .into_iter()
+        .filter_map(|(at, to, message)| match message {
+            Message::Hello(hello) => {
+                assert_eq!((to, hello.node, hello.name), (None, NODE, "kitchen".into()));
+                Some(at)
+            }
+            Message::Heartbeat(_) => None,
+        });
+    hellos.collect()
+}
+
+#[test]
+fn on_an_empty_group_a_node_asks_twice_and_is_on_air_after_250_ms() {
+    let mut bench = Bench::with_tracks(config(), &[100]);
+    bench.run_until(at_ms(19));
+    assert_eq!(hellos(&bench), [START, START + Duration::from_millis(100)]);
+    let rest: Vec<_> = bench.log.iter().skip(2).collect();
+    assert!(rest.iter().all(|(at, _)| *at == ON_AIR));
+    let term = config().term();
+    assert_eq!(
+        bench.events(),
+        [
+            Event::OnAir {
+                station: STATION,
+                term
+            },
+            Event::Leader {
+                term,
+                reason: "founded"
+            },
+            Event::Track {
+                title: "title 0".into(),
+                artist: "artist".into(),
+                first_frame: FrameIndex(0)
+            },
+        ]
+    );
+    let position = |what: fn(&Output) -> bool| {
+        bench
+            .log
+            .iter()
+            .position(|(_, output)| what(output))
+            .unwrap()
+    };
+    assert!(
+        position(|output| matches!(output, Output::Media(_)))
+            > 2 + position(|output| matches!(output, Output::Event(Event::OnAir { .. }))),
+        "heartbeat and events come before the first packet"
+    );
+    let (_, beat) = &bench.beats()[0];
+    assert_eq!(
+        (beat.next, beat.number, beat.young, beat.sent_at_us),
+        (FrameIndex(0), 1, true, 0)
+    );
+    assert_eq!(
+        (beat.state, beat.buffer_ms, &*beat.name),
+        (State::Playing, 500, "kitchen")
+    );
+    let sent = bench.media();
+    assert_eq!(
+        (sent.len(), sent[0].index, sent[0].slot, sent[0].marker),
+        (1, FrameIndex(0), Slot(0), true)
+    );
+}
+
+#[test]
+fn a_node_that_asked_late_listens_late() {
+    let mut bench = Bench::with_tracks(config(), &[100]);
+    bench.wake(START + Duration::from_millis(400));
+    assert_eq!((hellos(&bench).len(), bench.node.state()), (2, None));
+    bench.run_until(START + Duration::from_millis(549));
+    assert_eq!(bench.node.state(), None);
+    bench.run_until(START + Duration::from_millis(550));
+    assert_eq!(bench.node.state(), Some(State::Playing));
+}
+
+#[test]
+fn a_group_with_a_station_is_left_alone() {
+    for state in [State::Playing, State::Idle] {
+        let mut bench = Bench::with_tracks(config(), &[100]);
+        bench.run_until(START + Duration::from_millis(120));
+        bench.hear(&foreign_beat(NodeId(1), false, state));
+        let busy = Event::Busy {
+            name: "office".into(),
+            title: "title 0".into(),
+            artist: "artist".into(),
+            station: StationId(0xffff_0000),
+            addr: Some(addr(9)),
+        };
+        assert_eq!(bench.events(), [busy, Event::Done]);
+        assert!(bench.is_done());
+        assert_eq!(
+            bench.log.len(),
+            4,
+            "two hellos, two events, and not a packet"
+        );
+    }
+}
+
+#[test]
+fn a_station_that_is_over_does_not_keep_the_group() {
+    let mut bench = Bench::with_tracks(config(), &[100]);
+    bench.hear(&foreign_beat(
+        NodeId(1),
+        false,
+        State::Over(EndReason::Ended),
+    ));
+    bench.run_until(ON_AIR);
+    assert_eq!(bench.node.state(), Some(State::Playing));
+}
+
+#[test]
+fn packets_without_a_heartbeat_are_a_station_too_unless_it_says_that_it_is_over() {
+    for over in [false, true] {
+        let mut bench = Bench::with_tracks(config(), &[100]);
+        let station = StationId(0xffff_0000);
+        let identity = (config().term().short(), PlanDigest(1), Flags::default());
+        let numbering = Numbering::of(station);
+        let packet = MediaPacket::place(&numbering, FrameIndex(5), Slot(5), false, identity, &[1]);
+        bench.node.handle_media(&packet, bench.now);
+        if over {
+            bench.hear(&foreign_beat(
+                NodeId(1),
+                false,
+                State::Over(EndReason::Ended),
+            ));
+        }
+        bench.run_until(ON_AIR);
+        let (name, title, artist) = Default::default();
+        let busy = Event::Busy {
+            name,
+            title,
+            artist,
+            station,
+            addr: None,
+        };
+        assert_eq!(bench.events().contains(&busy), !over);
+        assert_eq!(bench.node.state(), over.then_some(State::Playing));
+    }
+}
+
+#[test]
+fn a_node_does_not_take_its_own_echo_for_another_station() {
+    let mut bench = Bench::with_tracks(config(), &[100]);
+    bench.hear(&foreign_beat(NODE, false, State::Playing));
+    bench.run_until(at_ms(500));
+    assert_eq!(bench.node.state(), Some(State::Playing));
+}
+
+/// Runs two nodes on one network that delivers after 1 ms, the second one started `later_ms` after the first.
+fn two_founders(ids: [NodeId; 2], later_ms: u64) -> [Bench; 2] {
+    let later = Duration::from_millis(later_ms);
+    let mut benches = [0, 1].map(|n| {
+        let config = Config {
+            node: ids[n],
+            station: StationId(100 + n as u32),
+            ..config()
+        };
+        Bench::with_tracks_at(START + later * n as u32, config, &[1_000])
+    });
+    let mut heard = [0, 0];
+    for ms in 0..4_000 {
+        let now = START + Duration::from_millis(ms);
+        for n in 0..2 {
+            if now < START + later && n == 1 {
+                continue;
+            }
+            while let Some((at, output)) = benches[1 - n].log.get(heard[n]).cloned()
+                && at < now
+            {
+                heard[n] += 1;
+                match &output {
+                    Output::Control { to: None, bytes } => {
+                        let message = Message::parse(bytes).unwrap();
+                        benches[n]
+                            .node
+                            .handle_control(addr(1 - n as u8), &message, now);
+                    }
+                    Output::Media(bytes) => {
+                        benches[n]
+                            .node
+                            .handle_media(&MediaPacket::parse(bytes).unwrap(), now);
+                    }
+                    _ => {}
+                }
+            }
+            benches[n].wake(now);
+        }
+    }
+    benches
+}
+
+#[test]
+fn of_two_founders_exactly_one_stays() {
+    let (low, high) = (NodeId(1 << 40), NodeId(2 << 40));
+    for later_ms in [0, 1, 50, 100, 149, 240, 249, 250, 251, 300, 1_000] {
+        for ids in [[low, high], [high, low]] {
+            let benches = two_founders(ids, later_ms);
+            let states = benches.each_ref().map(|bench| bench.node.state());
+            let stays = states.map(|state| state == Some(State::Playing));
+            assert_eq!(
+                stays.iter().filter(|stays| **stays).count(),
+                1,
+                "{ids:?} {later_ms} ms: {states:?}"
+            );
+            let loser = &benches[usize::from(stays[0])];
+            assert!(
+                loser
+                    .events()
+                    .iter()
+                    .any(|event| matches!(event, Event::Busy { .. }))
+            );
+            assert!(loser.is_done());
+            if later_ms >= 251 {
+                assert!(
+                    stays[0],
+                    "the first one was on air: it stays, whatever the ids"
+                );
+                assert!(loser.media().is_empty());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_young_station_gives_way_to_an_old_one_and_says_goodbye() {
+    let mut bench = Bench::with_tracks(config(), &[1_000]);
+    bench.run_until(at_ms(1_999));
+    bench.hear(&foreign_beat(NodeId(u64::MAX), false, State::Playing));
+    let events = bench.events();
+    let [.., busy, off_air, done] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert!(matches!(busy, Event::Busy { .. }));
+    assert_eq!(
+        (off_air, done),
+        (
+            &Event::OffAir {
+                reason: EndReason::Left
+            },
+            &Event::Done
+        )
+    );
+    assert_eq!(
+        bench.beats().last().unwrap().1.state,
+        State::Over(EndReason::Left)
+    );
+    assert_eq!(rtcp::goodbyes(&bench.rtcp().last().unwrap().1), [STATION]);
+}
+
+#[test]
+fn old_stations_never_merge_and_say_so_once() {
+    let mut bench = Bench::with_tracks(config(), &[1_000]);
+    bench.run_until(at_ms(2_000));
+    for _ in 0..10 {
+        bench.hear(&foreign_beat(NodeId(1), false, State::Playing));
+        bench.run_until(bench.now + Duration::from_millis(100));
+    }
+    let warnings: Vec<_> = bench
+        .events()
+        .into_iter()
+        .filter(|event| matches!(event, Event::Warning(_)))
+        .collect();
+    let [Event::Warning(text)] = &warnings[..] else {
+        panic!("{warnings:?}")
+    };
+    assert!(
+        text.contains("ffff0000") && text.contains("office") && text.contains("192.0.2.9"),
+        "{text}"
+    );
+    assert_eq!(bench.node.state(), Some(State::Playing));
+}
+
+#[test]
+fn an_old_station_waits_for_a_young_one_to_yield() {
+    let mut bench = Bench::with_tracks(config(), &[1_000]);
+    bench.run_until(at_ms(2_000));
+    let events = bench.events().len();
+    bench.hear(&foreign_beat(NodeId(1), true, State::Playing));
+    assert_eq!(
+        (bench.events().len(), bench.node.state()),
+        (events, Some(State::Playing))
+    );
+}
+
+#[test]
+fn a_hello_is_answered_by_unicast_at_most_20_times_a_second() {
+    let mut bench = Bench::with_tracks(config(), &[1_000]);
+    let hello = |node| {
+        Message::Hello(Hello {
+            node,
+            name: "asker".into(),
+        })
+    };
+    let answers = |bench: &Bench| {
+        bench
+            .controls()
+            .into_iter()
+            .filter(|(_, to, _)| *to == Some(addr(4)))
+            .count()
+    };
+    bench
+        .node
+        .handle_control(addr(4), &hello(NodeId(4)), bench.now);
+    bench.drain();
+    assert_eq!(answers(&bench), 0, "a founder has nothing to say");
+    bench.run_until(at_ms(10));
+    bench.node.handle_control(addr(4), &hello(NODE), bench.now);
+    bench.drain();
+    assert_eq!(answers(&bench), 0, "its own hello");
+    for ms in 0..3_000 {
+        bench.run_until(at_ms(10 + ms));
+        bench
+            .node
+            .handle_control(addr(4), &hello(NodeId(4)), bench.now);
+        bench.drain();
+    }
+    assert_eq!(answers(&bench), 60);
+    let numbers = bench
+        .controls()
+        .into_iter()
+        .filter_map(|(_, _, message)| match message {
+            Message::Heartbeat(beat) => Some(beat.number),
+            Message::Hello(_) => None,
+        });
+    assert!(
+        numbers.is_sorted_by(|a, b| a < b),
+        "answers are numbered with the rest"
+    );
+}
+
+#[test]
+fn leaving_before_the_founding_leaves_no_trace() {
+    let mut bench = Bench::with_tracks(config(), &[100]);
+    bench.leave();
+    assert!(bench.is_done());
+    assert_eq!(bench.events(), [Event::Done]);
+    bench.leave();
+    bench.wake(at_ms(1_000));
+    assert_eq!(bench.events(), [Event::Done]);
+}
+
+#[test]
+fn a_source_without_a_frame_never_goes_on_air() {
+    for looped in [false, true] {
+        let mut bench = Bench::with_tracks(Config { looped, ..config() }, &[0, 0]);
+        bench.run_until(at_ms(1_000));
+        assert_eq!(bench.events(), [Event::Done]);
+        assert!(bench.is_done());
+    }
+}

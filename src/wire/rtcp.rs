@@ -1,0 +1,190 @@
+//! What do standard players learn about the station beside its packets?
+//!
+//! Sender reports tie the timestamps to a clock and SDES gives the source a name (RFC 3550 sections 6.4.1 and 6.5); both
+//! travel in one compound packet, as section 6.1 demands. A BYE is sent only when the station ends: GStreamer's rtpbin and
+//! ffmpeg take a source off at a BYE, so one at a takeover would silence them (FACTS).
+
+use rtcp_types::prelude::*;
+use rtcp_types::{
+    Bye, Compound, CompoundBuilder, Packet, ReceiverReport, Sdes, SdesChunk, SdesItem, SenderReport,
+};
+
+use super::ids::{RtpTimestamp, StationId};
+
+/// The longest canonical name, in bytes (RFC 3550 section 6.5: the length is one byte).
+pub const MAX_CNAME_BYTES: usize = 255;
+
+/// A sender report with the canonical name of the source: SR + SDES/CNAME.
+///
+/// `ntp_us` is the station clock in microseconds at the instant that `rtp` stands for; `packets` and `octets` count what
+/// was sent since the founding, payload only, modulo 2³² (RFC 3550 section 6.4.1).
+pub fn sender_report(
+    station: StationId,
+    ntp_us: u64,
+    rtp: RtpTimestamp,
+    packets: u32,
+    octets: u32,
+    cname: &str,
+) -> Vec<u8> {
+    let report = SenderReport::builder(station.0)
+        .ntp_timestamp(ntp_timestamp(ntp_us))
+        .rtp_timestamp(rtp.0)
+        .packet_count(packets)
+        .octet_count(octets);
+    let name = SdesItem::builder(SdesItem::CNAME, clip(cname));
+    let sdes = Sdes::builder().add_chunk(SdesChunk::builder(station.0).add_item(name));
+    to_bytes(&Compound::builder().add_packet(report).add_packet(sdes))
+}
+
+/// The station's goodbye: an empty RR + SDES/CNAME + BYE (RFC 3550 section 6.6).
+pub fn bye(station: StationId, cname: &str) -> Vec<u8> {
+    let name = SdesItem::builder(SdesItem::CNAME, clip(cname));
+    let sdes = Sdes::builder().add_chunk(SdesChunk::builder(station.0).add_item(name));
+    let goodbye = Bye::builder().add_source(station.0);
+    let report = ReceiverReport::builder(station.0);
+    to_bytes(
+        &Compound::builder()
+            .add_packet(report)
+            .add_packet(sdes)
+            .add_packet(goodbye),
+    )
+}
+
+/// Whose goodbyes a datagram of the RTCP port carries; none if it is no RTCP. Never panics.
+///
+/// At most the 31 sources of each BYE (RFC 3550 section 6.6); packets after a malformed one are not looked at.
+pub fn goodbyes(datagram: &[u8]) -> Vec<StationId> {
+    let Ok(compound) = Compound::parse(datagram) else {
+        return Vec::new();
+    };
+    let byes = compound
+        .map_while(Result::ok)
+        .filter_map(|packet| match packet {
+            Packet::Bye(bye) => Some(bye.ssrcs().map(StationId).collect::<Vec<_>>()),
+            _ => None,
+        });
+    byes.flatten().collect()
+}
+
+/// Microseconds as NTP's seconds and 2⁻³² seconds (RFC 3550 section 4); the seconds count from the station's founding, not
+/// from 1900, which section 4 allows to senders without wall-clock time.
+fn ntp_timestamp(us: u64) -> u64 {
+    let (seconds, rest) = (us / 1_000_000, us % 1_000_000);
+    ((seconds & 0xffff_ffff) << 32) | ((rest << 32) / 1_000_000)
+}
+
+fn clip(cname: &str) -> &str {
+    let fits = (0..=cname.len().min(MAX_CNAME_BYTES))
+        .rev()
+        .find(|&at| cname.is_char_boundary(at));
+    &cname[..fits.unwrap_or(0)]
+}
+
+/// The builders can only fail on padding or lengths that we never ask for.
+fn to_bytes(compound: &CompoundBuilder<'_>) -> Vec<u8> {
+    let size = compound.calculate_size().unwrap_or_default();
+    let mut bytes = vec![0; size];
+    let written = compound.write_into(&mut bytes);
+    debug_assert_eq!(written, Ok(size));
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const STATION: StationId = StationId(0xdead_beef);
+
+    fn cname_of(packet: &Packet<'_>) -> Option<(u32, String)> {
+        let Packet::Sdes(sdes) = packet else {
+            return None;
+        };
+        let chunk = sdes.chunks().next()?;
+        let item = chunk.items().find(|item| item.type_() == SdesItem::CNAME)?;
+        Some((chunk.ssrc(), item.get_value_string().ok()?))
+    }
+
+    fn packets(bytes: &[u8]) -> Vec<Packet<'_>> {
+        Compound::parse(bytes)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    }
+
+    #[test]
+    fn a_sender_report_says_what_it_was_told() {
+        let bytes = sender_report(
+            STATION,
+            3_500_000,
+            RtpTimestamp(960),
+            7,
+            2_100,
+            "0123456789abcdef",
+        );
+        let [Packet::Sr(report), sdes] = &packets(&bytes)[..] else {
+            panic!("SR + SDES")
+        };
+        assert_eq!(report.ssrc(), STATION.0);
+        assert_eq!(report.ntp_timestamp(), 3 << 32 | 1 << 31);
+        assert_eq!(
+            (
+                report.rtp_timestamp(),
+                report.packet_count(),
+                report.octet_count()
+            ),
+            (960, 7, 2_100)
+        );
+        assert_eq!(report.n_reports(), 0);
+        assert_eq!(cname_of(sdes), Some((STATION.0, "0123456789abcdef".into())));
+        assert_eq!(goodbyes(&bytes), []);
+    }
+
+    #[test]
+    fn ntp_fraction_is_of_a_second_and_seconds_wrap() {
+        assert_eq!(ntp_timestamp(0), 0);
+        assert_eq!(ntp_timestamp(250_000), 1 << 30);
+        assert_eq!(ntp_timestamp(999_999), (999_999 << 32) / 1_000_000);
+        assert_eq!(ntp_timestamp((1 << 32) * 1_000_000 + 500_000), 1 << 31);
+    }
+
+    #[test]
+    fn a_goodbye_comes_with_report_and_name() {
+        let bytes = bye(STATION, "name");
+        let [Packet::Rr(report), sdes, Packet::Bye(goodbye)] = &packets(&bytes)[..] else {
+            panic!("RR + SDES + BYE")
+        };
+        assert_eq!((report.ssrc(), report.n_reports()), (STATION.0, 0));
+        assert_eq!(cname_of(sdes), Some((STATION.0, "name".into())));
+        assert_eq!(goodbye.ssrcs().collect::<Vec<_>>(), [STATION.0]);
+        assert_eq!(goodbyes(&bytes), [STATION]);
+    }
+
+    #[test]
+    fn a_name_too_long_is_cut_between_characters() {
+        let bytes = bye(STATION, &"é".repeat(200));
+        assert_eq!(cname_of(&packets(&bytes)[1]).unwrap().1, "é".repeat(127));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+            let _ = goodbyes(&bytes);
+        }
+
+        #[test]
+        fn a_damaged_goodbye_never_panics(at in 0usize..48, value: u8, length in 0usize..60) {
+            let mut bytes = bye(STATION, "name");
+            let at = at % bytes.len();
+            bytes[at] = value;
+            bytes.truncate(length);
+            let _ = goodbyes(&bytes);
+        }
+
+        #[test]
+        fn any_numbers_and_name_can_be_sent(ntp_us: u64, rtp: u32, packets: u32, octets: u32, cname: String) {
+            let bytes = sender_report(StationId(rtp), ntp_us, RtpTimestamp(rtp), packets, octets, &cname);
+            prop_assert!(Compound::parse(&bytes).is_ok());
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Is each event a line of JSON with the keys that scripts rely on, once a second where promised, appended and never truncated?
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use nix::time::{ClockId, clock_gettime};
+use serde_json::Value;
+
+use crate::support::{PATIENCE, Studio, heckle, named, parse_events};
+
+/// The keys of a `stats` event (DESIGN 5).
+const STATS: [&str; 15] = [
+    "received",
+    "late",
+    "lost",
+    "repaired",
+    "concealed",
+    "duplicate",
+    "reordered",
+    "underruns",
+    "rejected",
+    "buffer_ms",
+    "jitter_ms",
+    "drift_ppm",
+    "sync_us",
+    "leader",
+    "term",
+];
+
+/// What the kernel's boot clock shows, in microseconds.
+fn boot_us() -> i64 {
+    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap();
+    time.tv_sec() * 1_000_000 + time.tv_nsec() / 1_000
+}
+
+fn is_node_id(value: &Value) -> bool {
+    value.as_str().is_some_and(|id| {
+        id.len() == 16
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    })
+}
+
+fn is_hex(value: &Value) -> bool {
+    value
+        .as_str()
+        .is_some_and(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// A term is {"counter": int, "leader": "16 hex digits"}; the node that leads it.
+#[track_caller]
+fn leader_of(event: &Value) -> String {
+    let term = &event["term"];
+    assert!(
+        term["counter"].is_u64() && is_node_id(&term["leader"]),
+        "term of {event}"
+    );
+    assert_eq!(term.as_object().unwrap().len(), 2, "{event}");
+    term["leader"].as_str().unwrap().to_owned()
+}
+
+/// What every event has; `from` and `to` are the boot clock around the run.
+fn check_frame(events: &[Value], from: i64, to: i64) {
+    let mut last = from;
+    for event in events {
+        let t_us = event["t_us"]
+            .as_i64()
+            .unwrap_or_else(|| panic!("t_us of {event}"));
+        assert!(
+            (last..=to).contains(&t_us),
+            "{event} is not between {last} and {to} on the boot clock"
+        );
+        last = t_us;
+        let at = humantime::parse_rfc3339(event["at"].as_str().unwrap())
+            .unwrap_or_else(|e| panic!("{e}: {event}"));
+        let age = SystemTime::now()
+            .duration_since(at)
+            .unwrap_or_else(|e| e.duration());
+        assert!(age < Duration::from_secs(60), "{event} is {age:?} away");
+        assert!(!event["event"].as_str().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn events_of_a_programme_have_the_keys_of_the_contract() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 3_200, 440.0);
+    let from = boot_us();
+    let listener = studio.listener("listen --output null --once --events -");
+    let sender = studio
+        .start("send a.wav --events -")
+        .finish()
+        .exits(0)
+        .events();
+    let heard = listener.finish().exits(0).events();
+    let to = boot_us();
+    check_frame(&sender, from, to);
+    check_frame(&heard, from, to);
+
+    let mut stations = Vec::new();
+    let mut leaders = Vec::new();
+    for (who, events) in [("send", &sender), ("listen", &heard)] {
+        let on_air = named(events, "on_air");
+        assert_eq!(on_air.len(), 1, "{who}");
+        assert!(is_hex(&on_air[0]["station"]), "{who}: {}", on_air[0]);
+        stations.push(on_air[0]["station"].clone());
+        leaders.push(leader_of(&on_air[0]));
+        let tracks = named(events, "track");
+        assert_eq!(tracks.len(), 1, "{who}");
+        assert_eq!(
+            tracks[0]["title"], "a",
+            "a file without tags goes by its name"
+        );
+        assert!(tracks[0]["first_frame"].is_u64(), "{}", tracks[0]);
+        assert!(tracks[0].get("artist").is_some(), "{}", tracks[0]);
+        let off_air = named(events, "off_air");
+        assert_eq!(off_air.len(), 1, "{who}");
+        assert_eq!(off_air[0]["reason"], "ended", "{who}");
+    }
+    assert_eq!(stations[0], stations[1]);
+    assert_eq!(leaders[0], leaders[1]);
+
+    let tuned_in = named(&heard, "tuned_in");
+    assert_eq!(tuned_in.len(), 1);
+    assert_eq!(
+        tuned_in[0]["frame"],
+        named(&heard, "track")[0]["first_frame"],
+        "from the first frame on"
+    );
+    assert!(tuned_in[0]["ms"].as_f64().unwrap() > 0.0, "{}", tuned_in[0]);
+
+    let leader = named(&heard, "leader");
+    assert_eq!(leader.len(), 1);
+    assert_eq!(leader_of(&leader[0]), leaders[0]);
+    assert_eq!(leader[0]["leader"].as_str(), Some(leaders[0].as_str()));
+    assert!(leader[0]["reason"].is_string(), "{}", leader[0]);
+}
+
+#[test]
+fn stats_come_once_a_second_with_totals() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 4_000, 440.0);
+    let listener = studio.listener("listen --output null --once --events -");
+    studio.start("send a.wav").finish().exits(0);
+    let stats = named(&listener.finish().exits(0).events(), "stats");
+    assert!(stats.len() >= 4, "{} stats in over 4.5 s", stats.len());
+    for line in &stats {
+        for key in STATS {
+            assert!(line.get(key).is_some(), "no {key} in {line}");
+        }
+        for key in [
+            "received",
+            "late",
+            "lost",
+            "repaired",
+            "concealed",
+            "duplicate",
+            "reordered",
+            "underruns",
+            "rejected",
+        ] {
+            assert!(line[key].is_u64(), "{key} in {line}");
+        }
+        let by_reason = line["rejected_by"]
+            .as_object()
+            .unwrap_or_else(|| panic!("rejected_by in {line}"));
+        let sum: u64 = by_reason
+            .values()
+            .map(|count| count.as_u64().unwrap())
+            .sum();
+        assert_eq!(line["rejected"].as_u64(), Some(sum), "{line}");
+    }
+    for pair in stats.windows(2) {
+        let step = pair[1]["t_us"].as_i64().unwrap() - pair[0]["t_us"].as_i64().unwrap();
+        // The last one may come early, with the end.
+        assert!(step < 1_500_000, "{step} us between stats");
+        assert!(
+            pair[1]["received"].as_u64() >= pair[0]["received"].as_u64(),
+            "totals never fall"
+        );
+    }
+    let inner = &stats[..stats.len() - 1];
+    for pair in inner.windows(2) {
+        let step = pair[1]["t_us"].as_i64().unwrap() - pair[0]["t_us"].as_i64().unwrap();
+        assert!(
+            (500_000..1_500_000).contains(&step),
+            "{step} us between stats"
+        );
+    }
+    let tuned = stats
+        .iter()
+        .filter(|line| line["received"].as_u64() > Some(0));
+    for line in tuned {
+        leader_of(line);
+        assert!(is_node_id(&line["leader"]), "{line}");
+        assert_eq!(line["buffer_ms"].as_f64(), Some(500.0), "{line}");
+    }
+}
+
+#[test]
+fn event_file_is_appended_to() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 100, 440.0);
+    fs::write(studio.path("log.jsonl"), "{\"event\":\"before\"}\n").unwrap();
+    for _ in 0..2 {
+        studio.run("send a.wav --events log.jsonl").exits(0);
+    }
+    let events = parse_events(&fs::read(studio.path("log.jsonl")).unwrap());
+    assert_eq!(events[0]["event"], "before");
+    assert_eq!(named(&events, "on_air").len(), 2);
+    assert_eq!(named(&events, "off_air").len(), 2);
+}
+
+#[test]
+fn several_processes_can_share_an_event_file() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 1_200, 440.0);
+    let listeners: Vec<_> = (0..3)
+        .map(|_| studio.listener("listen --output null --once --events log.jsonl"))
+        .collect();
+    studio.run("send a.wav --events log.jsonl").exits(0);
+    for listener in listeners {
+        listener.finish().exits(0);
+    }
+    // Each event is one write: lines are never mixed, so all of them parse.
+    let events = parse_events(&fs::read(studio.path("log.jsonl")).unwrap());
+    assert_eq!(named(&events, "off_air").len(), 4);
+    assert_eq!(named(&events, "tuned_in").len(), 3);
+}
+
+#[test]
+fn small_buffer_is_warned_about_in_text_and_event() {
+    let studio = Studio::new();
+    let listener = studio.start("listen --output null --buffer 60ms --timeout 200ms --events -");
+    let finished = listener.finish().exits(3).says(&["takeover"]);
+    let warnings = named(&finished.events(), "warning");
+    assert!(
+        warnings
+            .iter()
+            .any(|w| w["text"].as_str().unwrap().contains("takeover")),
+        "{warnings:?}"
+    );
+    let finished = studio
+        .run("listen --output null --buffer 100ms --timeout 200ms --events -")
+        .exits(3);
+    assert!(named(&finished.events(), "warning").is_empty());
+}
+
+#[test]
+fn unreadable_network_text_never_breaks_a_line_of_events() {
+    let studio = Studio::new();
+    let listener = studio.listener("listen --output null --events -");
+    heckle(&studio, studio.port, b"\n{\"event\":\"forged\"}\n");
+    heckle(&studio, studio.port + 2, b"\n{\"event\":\"forged\"}\n");
+    let stats = listener.wait_events("stats", 2);
+    assert!(stats[1]["received"] == 0);
+    assert!(named(&listener.events(), "forged").is_empty());
+    listener.signal(nix::sys::signal::Signal::SIGTERM);
+    listener.finish_within(PATIENCE).exits(0);
+}

@@ -1,0 +1,141 @@
+//! Does what cannot be done end with exit 1 (or 3), soon, and with a message that names the object and a remedy?
+
+use std::fs;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use crate::support::{Studio, wav};
+
+#[test]
+fn sources_without_sound_are_named_and_exit_1() {
+    let studio = Studio::new();
+    fs::create_dir(studio.path("folder")).unwrap();
+    fs::write(studio.path("empty.mp3"), b"").unwrap();
+    fs::write(studio.path("notes.txt"), "this is not music\n".repeat(100)).unwrap();
+    fs::write(studio.path("rate0.wav"), wav(0, &[0; 9600], &[])).unwrap();
+    fs::write(studio.path("absurd.wav"), wav(u32::MAX, &[0; 9600], &[])).unwrap();
+    fs::write(studio.path("nothing.wav"), wav(48_000, &[], &[])).unwrap();
+    for (file, why) in [
+        ("missing.wav", "no such file"),
+        ("folder", "folder"),
+        ("empty.mp3", "empty"),
+        ("notes.txt", ""),
+        ("rate0.wav", ""),
+        ("absurd.wav", ""),
+        ("nothing.wav", ""),
+    ] {
+        let finished = studio.run(&format!("send {file}")).exits(1).says(&[file]);
+        // "folder" is the name as well: there, either word will do.
+        let stderr = finished.stderr.to_lowercase();
+        assert!(
+            stderr.contains(why) || (file == "folder" && stderr.contains("directory")),
+            "{file}: {stderr}"
+        );
+        assert!(finished.stdout.is_empty());
+    }
+}
+
+#[test]
+fn unknown_interface_exits_1_with_the_list() {
+    let studio = Studio::new();
+    for line in [
+        "listen --output null --interface nosuch0",
+        "listen --output null --interface 192.0.2.77",
+        "sdp --interface nosuch0",
+    ] {
+        studio
+            .run(line)
+            .exits(1)
+            .says(&[line.split(' ').next_back().unwrap(), "lo"]);
+    }
+    studio.tone("a.wav", 100, 440.0);
+    studio
+        .run("send a.wav --interface nosuch0")
+        .exits(1)
+        .says(&["nosuch0", "lo"]);
+}
+
+#[test]
+fn loopback_can_be_given_by_address() {
+    let studio = Studio::new();
+    studio
+        .run("listen --output null --timeout 50ms --interface 127.0.0.1")
+        .exits(3)
+        .says(&["lo"]);
+}
+
+#[test]
+fn missing_folder_is_refused_before_joining() {
+    let studio = Studio::new();
+    studio
+        .run("listen --output file:nowhere/out.wav --timeout 5s")
+        .exits(1)
+        .says(&["nowhere"]);
+    studio
+        .run("listen --output null --events nowhere/events.jsonl --timeout 5s")
+        .exits(1)
+        .says(&["nowhere"]);
+}
+
+#[test]
+fn output_that_cannot_be_written_exits_1() {
+    let studio = Studio::new();
+    fs::create_dir(studio.path("taken.wav")).unwrap();
+    studio
+        .run("listen --output file:taken.wav --timeout 5s")
+        .exits(1)
+        .says(&["taken.wav"]);
+}
+
+#[test]
+fn ipv6_group_on_loopback_exits_1_and_says_that_lo_is_ipv4_only() {
+    let studio = Studio::new();
+    studio
+        .run("listen --output null --timeout 5s --group [ff15::cc52:1]:5004")
+        .exits(1)
+        .says(&["lo", "IPv4"]);
+}
+
+#[test]
+fn port_held_by_another_program_exits_1() {
+    let studio = Studio::new();
+    let _held = UdpSocket::bind(("0.0.0.0", studio.port)).unwrap();
+    studio
+        .run("listen --output null --timeout 5s")
+        .exits(1)
+        .says(&[&studio.port.to_string(), "in use"]);
+}
+
+#[test]
+fn second_sender_exits_1_and_says_who_plays_what() {
+    let studio = Studio::new();
+    studio.tone("long.wav", 8_000, 440.0);
+    studio.tone("other.wav", 100, 880.0);
+    let first = studio.start("send long.wav --name kitchen --events -");
+    first.wait_event("on_air");
+    let second = studio.run("send other.wav --name hall").exits(1);
+    second.says(&["kitchen", "long"]);
+    assert!(
+        first.age() < Duration::from_secs(8),
+        "the first went on while the second asked"
+    );
+}
+
+#[test]
+fn nobody_heard_within_the_timeout_exits_3_in_time() {
+    let studio = Studio::new();
+    let finished = studio
+        .run("listen --output null --timeout 300ms")
+        .exits(3)
+        .says(&[&studio.ip.to_string()]);
+    assert!(
+        finished.took >= Duration::from_millis(300),
+        "{:?}",
+        finished.took
+    );
+    assert!(
+        finished.took < Duration::from_secs(3),
+        "{:?}",
+        finished.took
+    );
+}

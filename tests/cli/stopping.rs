@@ -1,0 +1,131 @@
+//! Does the program leave when it is told to: exit 0 at the first signal, 130 at the second, sound played out, listeners told?
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Process, Studio, Witness, blocks, named, strength};
+
+const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+#[test]
+fn listener_without_a_station_stops_at_each_signal() {
+    let studio = Studio::new();
+    for signal in SIGNALS {
+        let listener = studio.listener("listen --output file:out.wav --events -");
+        listener.signal(signal);
+        let finished = listener.finish_within(Duration::from_secs(3)).exits(0);
+        assert!(named(&finished.events(), "tuned_in").is_empty());
+    }
+}
+
+#[test]
+fn listener_in_the_middle_stops_at_each_signal_with_a_valid_file() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 8_000, 440.0);
+    let sender = studio.start("send a.wav --events -");
+    let listeners: Vec<_> = SIGNALS
+        .iter()
+        .map(|signal| {
+            (
+                signal,
+                studio.start(&format!("listen --output file:{signal}.wav --events -")),
+            )
+        })
+        .collect();
+    for (signal, listener) in listeners {
+        listener.wait_event_after("tuned_in", "stats");
+        listener.signal(*signal);
+        listener.finish_within(Duration::from_secs(3)).exits(0);
+        let sound = studio.recording(&format!("{signal}.wav"));
+        assert!(blocks(&sound) > 0, "{signal}");
+        assert!(strength(&sound, 440.0) > 9_000.0, "{signal}");
+        let tail = &sound[sound.len() - 2..];
+        assert!(
+            tail[0].abs() < 200 && tail[1].abs() < 200,
+            "{signal}: ends faded, not cut: {tail:?}"
+        );
+    }
+    drop(sender);
+}
+
+#[test]
+fn sender_stops_at_each_signal_and_listeners_play_to_its_last_frame() {
+    for signal in SIGNALS {
+        let studio = Studio::new();
+        studio.tone("a.wav", 20_000, 440.0);
+        let witness = Witness::of(&studio);
+        let listener = studio.listener("listen --output file:out.wav --once --events -");
+        let sender = studio.start("send a.wav --events -");
+        listener.wait_event("tuned_in");
+        sender.wait_event("stats");
+        sender.signal(signal);
+        let sender = sender.finish_within(Duration::from_secs(5)).exits(0);
+        assert_eq!(
+            named(&sender.events(), "off_air")[0]["reason"],
+            "left",
+            "{signal}"
+        );
+        let listener = listener.finish().exits(0);
+        assert_eq!(
+            named(&listener.events(), "off_air")[0]["reason"],
+            "left",
+            "{signal}"
+        );
+        let sound = studio.recording("out.wav");
+        assert_eq!(
+            blocks(&sound),
+            witness.heard().len(),
+            "{signal}: played to the last frame sent"
+        );
+    }
+}
+
+#[test]
+fn sender_waiting_for_its_pipe_stops_at_once() {
+    let studio = Studio::new();
+    for signal in SIGNALS {
+        let mut command = studio.command(["send", "-"]);
+        command.stdin(Stdio::piped());
+        let sender = Process::spawn(command);
+        sender.wait_stderr("lo");
+        sender.signal(signal);
+        sender.finish_within(Duration::from_secs(3)).exits(0);
+    }
+}
+
+#[test]
+fn listener_that_nobody_reads_from_leaves_at_the_second_signal_at_the_latest() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 8_000, 440.0);
+    let (mut listener, _unread) =
+        Process::spawn_unread(studio.command(["listen", "--output", "-", "--events", "ev.jsonl"]));
+    listener.wait_stderr("lo");
+    let sender = studio.start("send a.wav --events -");
+    // The pipe holds 64 KiB, 0.34 s: after two seconds on air the listener blocks, if it can.
+    sender.wait_events("stats", 2);
+    listener.signal(Signal::SIGINT);
+    let finished = match listener.try_finish(Duration::from_secs(1)) {
+        Some(finished) => finished.exits(0),
+        None => {
+            listener.signal(Signal::SIGINT);
+            listener.finish_within(Duration::from_secs(2)).exits(130)
+        }
+    };
+    drop(finished);
+}
+
+#[test]
+fn second_signal_leaves_at_once_with_130() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 8_000, 440.0);
+    let sender = studio.start("send a.wav --events -");
+    sender.wait_event("stats");
+    // Both signals are pending when the program wakes up: it sees two, however fast it is.
+    sender.signal(Signal::SIGSTOP);
+    sender.signal(Signal::SIGTERM);
+    sender.signal(Signal::SIGINT);
+    sender.signal(Signal::SIGCONT);
+    sender.finish_within(Duration::from_secs(3)).exits(130);
+}

@@ -1,0 +1,178 @@
+//! Do the fuzzers start from everything that the parsers can say? The committed corpus reaches every way to be refused and
+//! packets that are accepted. Made anew with `cargo test --test fuzz_corpus -- --ignored`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use lanradio::wire::control::{EndReason, Heartbeat, Hello, Message, RunInfo, State, TrackInfo};
+use lanradio::wire::ids::Numbering;
+use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
+use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term};
+
+fn corpus(target: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target)
+}
+
+fn read(target: &str) -> Vec<Vec<u8>> {
+    let files = fs::read_dir(corpus(target)).expect("the corpus is committed");
+    files
+        .map(|file| fs::read(file.expect("an entry").path()).expect("a file"))
+        .collect()
+}
+
+fn heartbeat() -> Heartbeat {
+    let track = |first: u64| TrackInfo {
+        first: FrameIndex(first),
+        frames: Some(1500),
+        title: "Song".into(),
+        artist: "Band".into(),
+    };
+    Heartbeat {
+        station: StationId(7),
+        term: Term {
+            counter: 1,
+            leader: NodeId(0x0102_0304_0506_0708),
+        },
+        number: 9,
+        sent_at_us: 2_000_000,
+        young: true,
+        state: State::Playing,
+        next: FrameIndex(100),
+        buffer_ms: 500,
+        plan: PlanDigest(0x00ab_cdef),
+        run: Some(RunInfo {
+            first: FrameIndex(0),
+            starts_at: Slot(0),
+            end: Some(FrameIndex(3000)),
+        }),
+        tracks: [Some(track(0)), Some(track(1500))],
+        name: "hall".into(),
+    }
+}
+
+fn media_seeds() -> Vec<Vec<u8>> {
+    let numbering = Numbering::of(StationId(7));
+    let packet = |payload: &[u8], flags| {
+        let term = Term {
+            counter: 1,
+            leader: NodeId(0x0102_0304_0506_0708),
+        };
+        let belongs = (term.short(), PlanDigest(0x00ab_cdef), flags);
+        let mut bytes = Vec::new();
+        MediaPacket::place(
+            &numbering,
+            FrameIndex(70_000),
+            Slot(70_010),
+            false,
+            belongs,
+            payload,
+        )
+        .write(&mut bytes);
+        bytes
+    };
+    let good = packet(&[0xfc, 1, 2, 3], Flags::default());
+    let with = |at: usize, value: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = value;
+        bytes
+    };
+    vec![
+        good.clone(),
+        packet(&[0xfc; 300], Flags::COVER.with(Flags::LAST_OF_TRACK)),
+        packet(&[0xfc; MAX_PAYLOAD_BYTES], Flags::SOLO.with(Flags::SILENCE)),
+        good[..20].to_vec(),
+        with(0, 0x50),
+        [with(0, 0xb0), vec![0]].concat(),
+        [with(0, 0xb0), vec![0, 2]].concat(),
+        with(1, 97),
+        with(12, 0x10),
+        with(16, 0x1f),
+        with(14, 0xff),
+        good[..HEADER_BYTES].to_vec(),
+    ]
+}
+
+fn control_seeds() -> Vec<Vec<u8>> {
+    let beat = |change: &dyn Fn(&mut Heartbeat)| {
+        let mut beat = heartbeat();
+        change(&mut beat);
+        Message::Heartbeat(Box::new(beat)).to_bytes()
+    };
+    let good = beat(&|_| {});
+    // A name of 65 bytes, which no node of ours would write: hello, its node, the length, the name.
+    let long_name = [vec![1, 1, 7, 65], vec![b'a'; 65]].concat();
+    vec![
+        good.clone(),
+        beat(&|beat| beat.state = State::Idle),
+        beat(&|beat| beat.state = State::Over(EndReason::Left)),
+        beat(&|beat| (beat.run, beat.tracks) = (None, [None, None])),
+        Message::Hello(Hello {
+            node: NodeId(7),
+            name: "kitchen".into(),
+        })
+        .to_bytes(),
+        vec![],
+        vec![9, 0, 0],
+        vec![1, 77],
+        good[..good.len() / 2].to_vec(),
+        [good, vec![0]].concat(),
+        vec![1; 1_300],
+        long_name,
+    ]
+}
+
+#[test]
+#[ignore = "writes the corpus"]
+fn write_the_corpus() {
+    for (target, seeds) in [("media", media_seeds()), ("control", control_seeds())] {
+        fs::create_dir_all(corpus(target)).expect("a folder");
+        for (number, seed) in seeds.iter().enumerate() {
+            fs::write(corpus(target).join(format!("seed-{number:02}")), seed).expect("a file");
+        }
+    }
+}
+
+#[test]
+fn media_corpus_reaches_every_error_and_accepted_packets() {
+    let said: BTreeSet<&str> = read("media")
+        .iter()
+        .map(|bytes| MediaPacket::parse(bytes).map_or_else(|error| error.reason(), |_| "accepted"))
+        .collect();
+    let all = [
+        "accepted",
+        "extension",
+        "foreign",
+        "padding",
+        "payload",
+        "payload_type",
+        "truncated",
+        "version",
+    ];
+    assert_eq!(said, BTreeSet::from(all));
+}
+
+#[test]
+fn control_corpus_reaches_every_error_and_every_message() {
+    let said: BTreeSet<&str> = read("control")
+        .iter()
+        .map(|bytes| match Message::parse(bytes) {
+            Ok(Message::Heartbeat(_)) => "heartbeat",
+            Ok(Message::Hello(_)) => "hello",
+            Err(error) => error.reason(),
+        })
+        .collect();
+    let all = [
+        "control_empty",
+        "control_malformed",
+        "control_range",
+        "control_too_long",
+        "control_unknown",
+        "control_version",
+        "heartbeat",
+        "hello",
+    ];
+    assert_eq!(said, BTreeSet::from(all));
+}
