@@ -118,7 +118,8 @@ impl Player {
             Fit::Starts => !early,
             Fit::Unknown => false,
         };
-        if !self.in_window(index) && !(fits && self.make_room(index)) {
+        let has_place = self.in_window(index) || fits && self.make_room(index);
+        if !has_place {
             return Err(Rejection::TooFar(index));
         }
         if fits {
@@ -155,7 +156,7 @@ impl Player {
         let (Some(next), leaves) = (self.next(), index.minus(WINDOW)) else {
             return false;
         };
-        if !self.play_time(leaves).is_some_and(|at| at <= self.now) {
+        if self.play_time(leaves).is_none_or(|at| at > self.now) {
             return false;
         }
         if self.next_held(next).unwrap_or(index).since(next) > MAX_GAP {
