@@ -103,6 +103,9 @@ impl Player {
     /// Whether a packet lies in the window and in its run.
     fn fits(&mut self, head: &Head) -> Result<(), Rejection> {
         let index = head.index;
+        if self.phase == Phase::Searching {
+            return Err(Rejection::Timestamp(index)); // nothing to fit in yet
+        }
         if let Phase::Joining { low: Some(_), .. } = self.phase
             && !self.in_window(index)
         {

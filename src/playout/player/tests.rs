@@ -1,1 +1,8 @@
-//! What the player does.
+//! What the player does, in virtual time, by one fact each.
+
+mod counting;
+mod endings;
+mod harness;
+mod joining;
+mod leaders;
+mod windows;
