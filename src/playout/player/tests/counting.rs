@@ -115,13 +115,13 @@ fn a_finished_player_counts_what_is_missing_as_lost_and_plays_nothing_more() {
     listener.run_until(play(12));
     listener.player.handle_finish();
     listener.run_until(play(100));
-    assert_eq!(listener.stretches(), [(0, 10, true), (10, 13, false)]);
+    assert_eq!(listener.stretches(), [(0, 10, true), (10, 14, false)]);
     assert_eq!(
         (
             listener.player.statistics().lost,
             listener.player.poll_timeout()
         ),
-        (3, None)
+        (4, None)
     );
     assert_eq!(listener.receive(packet(15), play(100)), Ok(()));
 }
