@@ -76,7 +76,9 @@ impl Timeline {
     /// One sample that is earlier than all others by a second would make everything overdue at once: three in a row must say so
     /// before they are believed, and then nothing older is.
     fn is_plausible(&mut self, transit_us: i64) -> bool {
-        let leaps = self.offset_us.is_some_and(|offset_us| transit_us < offset_us - LEAP_US);
+        let leaps = self
+            .offset_us
+            .is_some_and(|offset_us| transit_us < offset_us - LEAP_US);
         self.leaps = if leaps { self.leaps + 1 } else { 0 };
         if leaps && self.leaps >= BELIEVED_AFTER {
             self.leaps = 0;
