@@ -389,9 +389,8 @@ fn sounds_like_each_piece(dir: &Path, played: &[Block], firsts: &[usize]) {
     for (index, title) in ["one", "two", "three"].into_iter().enumerate() {
         let source = music::decoded_by_ffmpeg(&dir.join(format!("{title}.flac")), 2);
         let part = &played[firsts[index]..firsts[index + 1]];
-        for side in 0..2 {
-            let likeness =
-                measure::likeness(&source[side], &wav::channel(part, side), 2_400, false);
+        for (side, channel) in source.iter().enumerate().take(2) {
+            let likeness = measure::likeness(channel, &wav::channel(part, side), 2_400, false);
             assert!(
                 likeness.snr_db >= 12.0,
                 "{title}, side {side}: {likeness:?}"
