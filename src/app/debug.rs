@@ -14,7 +14,7 @@ pub(super) fn found() -> Result<(StationId, FrameIndex), RandomError> {
 }
 
 /// A new station, drawn at random, and its first frame index: 0, unless `LANRADIO_DEBUG_WRAP_IN=K` asks for one at which the
-/// sequence number wraps in exactly K frames and the timestamp within K frames.
+/// sequence number wraps in exactly K frames and the timestamp in the second half of them.
 ///
 /// # Errors
 /// If the system has no random numbers.
@@ -29,7 +29,7 @@ pub(super) fn found() -> Result<(StationId, FrameIndex), RandomError> {
             return Ok((station, FrameIndex(0)));
         };
         // 65,536 frames move the timestamp by 15·2²² ticks: a station has 1,024 places to begin at, and about one in
-        // thirty has a fitting one at K = 100.
+        // sixty has a fitting one at K = 100.
         if let Some(first) = before_both_wraps(station, frames) {
             return Ok((station, first));
         }
@@ -43,7 +43,10 @@ fn before_both_wraps(station: StationId, frames: u16) -> Option<FrameIndex> {
     let numbering = Numbering::of(station);
     let to_seq_wrap = u64::from(station.first_seq().0.wrapping_neg().wrapping_sub(frames));
     let ticks = u64::from(frames) * FRAME_TICKS;
-    let wraps_soon = |n: &u64| u64::from(numbering.timestamp(Slot(*n)).0.wrapping_neg()) < ticks;
+    let wraps_soon = |n: &u64| {
+        let left = u64::from(numbering.timestamp(Slot(*n)).0.wrapping_neg());
+        (ticks / 2..ticks).contains(&left)
+    };
     (0..1024u64)
         .map(|step| to_seq_wrap + (step << 16))
         .find(wraps_soon)

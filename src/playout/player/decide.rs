@@ -99,7 +99,7 @@ impl Player {
         let after_preroll = low.plus(PREROLL);
         (low.0..after_preroll.0)
             .map(FrameIndex)
-            .find(|index| self.is_fresh(*index))
+            .find(|index| self.is_fresh(*index) || self.runs.starts_at(*index))
             .unwrap_or(after_preroll)
     }
 
@@ -113,14 +113,14 @@ impl Player {
         Some(self.timeline.local(slot.due_us())? + self.buffer())
     }
 
-    /// Whether decoders start afresh with this frame.
+    /// Whether decoders start afresh with this frame: where a track starts, not where a run goes on in the middle of one.
     fn is_fresh(&self, index: FrameIndex) -> bool {
         let ends_before = index.0 > 0
             && self
                 .frames
                 .info(index.minus(1))
                 .is_some_and(|info| info.flags.has(crate::wire::media::Flags::LAST_OF_TRACK));
-        ends_before || self.runs.starts_at(index) || self.tracks.starts_at(index)
+        ends_before || self.tracks.starts_at(index)
     }
 
     /// The play time of the first frame has come.
@@ -135,8 +135,10 @@ impl Player {
             return;
         }
         self.queue.push(Output::TunedIn { first: start });
-        if low < start && !self.is_fresh(start) {
+        if !self.is_fresh(start) {
             self.queue.push(Output::Reset);
+        }
+        if low < start && !self.is_fresh(start) && !self.runs.starts_at(start) {
             (low.0..start.0).for_each(|index| {
                 self.queue.push(Output::Preroll {
                     index: FrameIndex(index),
@@ -150,11 +152,12 @@ impl Player {
     /// Plays or conceals frame `index`, the next one.
     pub(super) fn decide(&mut self, index: FrameIndex) {
         let held = self.frames.contains(index);
-        if held && std::mem::take(&mut self.announce) {
+        let anew = held && std::mem::take(&mut self.announce);
+        if anew {
             self.queue.push(Output::TunedIn { first: index });
         }
         self.announce_track(index);
-        if self.is_fresh(index) {
+        if anew || self.is_fresh(index) {
             self.queue.push(Output::Reset);
         }
         if held {
