@@ -218,6 +218,8 @@ pub struct Player {
     statistics: Statistics,
     /// The highest index that was accepted.
     high: Option<FrameIndex>,
+    /// Before playing began anew: nothing below it is decided again.
+    floor: FrameIndex,
     /// A run that was announced to us before its first frame was sent: we are there from its start.
     awaited: Option<FrameIndex>,
     /// Concealed, no copy yet, and when each is given up.
@@ -252,6 +254,7 @@ impl Player {
             queue: Queue::default(),
             statistics: Statistics::default(),
             high: None,
+            floor: FrameIndex::default(),
             awaited: None,
             missing: VecDeque::new(),
             hole: 0,

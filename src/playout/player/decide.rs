@@ -84,10 +84,10 @@ impl Player {
 
     /// The frame to play first when `low` is the lowest one that was heard. See [`PREROLL`].
     fn start(&self, low: FrameIndex) -> FrameIndex {
-        if let Some(awaited) = self
-            .awaited
-            .filter(|awaited| *awaited <= low && low.since(*awaited) <= PREROLL)
-        {
+        let recent = |awaited: &FrameIndex| {
+            (self.floor..=low).contains(awaited) && low.since(*awaited) <= PREROLL
+        };
+        if let Some(awaited) = self.awaited.filter(recent) {
             return awaited;
         }
         let after_preroll = low.plus(PREROLL);
@@ -124,7 +124,7 @@ impl Player {
             // Fewer frames were left than a decoder needs: there is nothing to play before the next run.
             self.announce = true;
             self.phase = Phase::Playing {
-                next: self.runs.end().unwrap_or(start),
+                next: self.runs.end().unwrap_or(start).max(self.floor),
             };
             return;
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::playout::evidence::{Head, Held};
 use crate::playout::runs::Fit;
-use crate::playout::store::{CAPACITY, FrameInfo};
+use crate::playout::store::{CAPACITY, FrameInfo, Holder};
 use crate::playout::terms::Verdict;
 use crate::wire::Slot;
 use crate::wire::control::Heartbeat;
@@ -85,7 +85,7 @@ impl Player {
             return self.admit(head, payload);
         };
         let searching = self.phase == Phase::Searching;
-        if self.next().is_some_and(|next| head.index < next) {
+        if head.index < self.next().unwrap_or(self.floor) {
             return Err(misfit); // what is decided stays decided, whoever agrees
         }
         match self.evidence.add(head, payload) {
@@ -103,6 +103,9 @@ impl Player {
     /// Whether a packet lies in the window and in its run.
     fn fits(&mut self, head: &Head) -> Result<(), Rejection> {
         let index = head.index;
+        if index < self.floor {
+            return Err(Rejection::TooOld(index));
+        }
         if self.phase == Phase::Searching {
             return Err(Rejection::Timestamp(index)); // nothing to fit in yet
         }
@@ -161,7 +164,8 @@ impl Player {
         if !self.play_time(leaves).is_some_and(|at| at <= self.now) {
             return false;
         }
-        if self.next_held(next).unwrap_or(index).since(next) > MAX_GAP {
+        let last_held = self.high.filter(|high| *high >= next).unwrap_or(next);
+        if leaves.since(last_held) > MAX_GAP {
             return false;
         }
         self.decide_until(next, leaves.plus(1));
@@ -209,10 +213,22 @@ impl Player {
         self.runs.learn(low.index, low.idle, low.marker);
     }
 
-    /// Nothing of what is held is of use any more.
+    /// Where the station is has nothing to do with where it was: what is held is played, then the search begins anew.
     pub(super) fn tune_in_anew(&mut self) {
+        if let (Some(next), Some(high)) = (self.next(), self.high) {
+            self.decide_until(next, high.plus(1).min(next.plus(WINDOW)));
+        }
+        self.floor = self.next().unwrap_or(self.floor);
         self.statistics.lost += self.missing.len() as u64;
         self.missing.clear();
+        self.frames.frames(
+            FrameIndex(0)..FrameIndex(u64::MAX),
+            &mut |index, payload| {
+                if self.queue.needs(index) {
+                    self.queue.save(index, payload);
+                }
+            },
+        );
         self.frames.clear();
         self.runs.clear();
         self.timeline.reset();

@@ -1,1 +1,250 @@
-//! x
+//! Idle time, the end, and a source that is gone.
+
+use super::super::*;
+use super::harness::*;
+use crate::wire::control::Heartbeat;
+
+fn told(state: State, next: u64, slot: u64, end: Option<u64>) -> Heartbeat {
+    let sent_at_us = slot * crate::wire::FRAME_MICROS;
+    Heartbeat {
+        state,
+        sent_at_us,
+        number: slot + 1,
+        run: Some(run(0, 0, end)),
+        ..beat(next)
+    }
+}
+
+/// Frames 0..50 were sent on time, and 50 is the end, as `state` says.
+fn at_the_end(state: State) -> Listener {
+    let mut listener = Listener::new();
+    listener.hears(&beat(0));
+    (0..50).for_each(|n| listener.on_time(packet(n)));
+    listener.hears(&told(state, 50, 50, Some(50)));
+    listener
+}
+
+#[test]
+fn the_last_frame_is_played_to_its_end_before_the_station_goes_off_the_air() {
+    let reasons = [
+        (EndReason::Ended, OffAirReason::Ended),
+        (EndReason::Stopped, OffAirReason::Stopped),
+        (EndReason::Left, OffAirReason::Left),
+    ];
+    for (reason, said) in reasons {
+        let mut listener = at_the_end(State::Over(reason));
+        listener.run_until(play(50) - Duration::from_micros(1));
+        assert_eq!(
+            (listener.stretches(), listener.words().len()),
+            (vec![(0, 50, true)], 3)
+        );
+        listener.run_until(play(50));
+        assert_eq!(listener.words().last(), Some(&off_air(said)));
+        assert_eq!(
+            (listener.player.is_off_air(), listener.player.poll_timeout()),
+            (true, None)
+        );
+    }
+}
+
+#[test]
+fn a_lost_tail_is_concealed_to_the_end_whatever_the_buffer() {
+    for buffer in [40, 200, 5_000].map(Duration::from_millis) {
+        let mut listener = Listener::with(Config {
+            buffer_override: Some(buffer),
+            ..config()
+        });
+        listener.hears(&beat(0));
+        (0..45).for_each(|n| listener.on_time(packet(n)));
+        listener.hears(&told(State::Over(EndReason::Ended), 50, 50, Some(50)));
+        listener.run_until(due(2_000));
+        assert_eq!(listener.stretches(), [(0, 45, true), (45, 50, false)]);
+        assert_eq!(listener.words().last(), Some(&off_air(OffAirReason::Ended)));
+        assert_eq!(listener.player.statistics().lost, 5);
+    }
+}
+
+#[test]
+fn an_announced_end_after_which_nobody_says_anything_is_an_end() {
+    let mut listener = at_the_end(State::Playing);
+    listener.run_until(play(50) + END_GRACE - Duration::from_micros(1));
+    assert_eq!(listener.words().len(), 3);
+    listener.run_until(play(50) + END_GRACE);
+    assert_eq!(listener.words().last(), Some(&off_air(OffAirReason::Ended)));
+}
+
+#[test]
+fn an_idle_station_is_waited_for_and_its_next_run_goes_on_where_the_last_ended() {
+    let mut listener = at_the_end(State::Idle);
+    (51..1_050)
+        .step_by(5)
+        .for_each(|slot| listener.hears(&told(State::Idle, 50, slot, Some(50))));
+    assert_eq!(listener.stretches(), [(0, 50, true)]);
+    let second = |state, slot, end| Heartbeat {
+        run: Some(run(50, 1_050, end)),
+        ..told(state, 50, slot, None)
+    };
+    listener.hears(&second(State::Playing, 1_050, None));
+    (50..70).for_each(|n| listener.on_time(packet(n).idle(1_000)));
+    listener.hears(&Heartbeat {
+        next: FrameIndex(70),
+        ..second(State::Over(EndReason::Ended), 1_070, Some(70))
+    });
+    listener.run_until(play(1_070));
+    assert_eq!(listener.stretches(), [(0, 70, true)]);
+    let words = [
+        leader(1, "first"),
+        tuned_in(0),
+        Output::Reset,
+        Output::Reset,
+        off_air(OffAirReason::Ended),
+    ];
+    assert_eq!(listener.words(), words);
+}
+
+#[test]
+fn an_idle_station_that_falls_silent_is_lost() {
+    let mut listener = at_the_end(State::Idle);
+    listener.run_until(due(50) + SOURCE_LOST_AFTER - Duration::from_micros(1));
+    assert!(!listener.player.is_off_air());
+    listener.run_until(due(50) + SOURCE_LOST_AFTER);
+    assert_eq!(
+        listener.words().last(),
+        Some(&off_air(OffAirReason::SourceLost))
+    );
+}
+
+#[test]
+fn a_new_run_after_the_end_is_tuned_in_again() {
+    let mut listener = at_the_end(State::Over(EndReason::Ended));
+    listener.run_until(play(60));
+    (50..55).for_each(|n| {
+        let packet = packet(n).idle(500);
+        listener.on_time(if n == 50 { packet.marker() } else { packet });
+    });
+    listener.run_until(play(554));
+    assert_eq!(listener.stretches(), [(0, 55, true)]);
+    assert_eq!(
+        listener.words()[3..],
+        [off_air(OffAirReason::Ended), tuned_in(50), Output::Reset]
+    );
+}
+
+#[test]
+fn silence_is_concealed_for_five_seconds_and_then_the_source_is_lost() {
+    let mut listener = Listener::new();
+    listener.hears(&beat(0));
+    (0..50).for_each(|n| listener.on_time(packet(n)));
+    let lost_at = due(49) + SOURCE_LOST_AFTER;
+    listener.run_until(lost_at - Duration::from_micros(1));
+    assert!(!listener.player.is_off_air());
+    listener.run_until(due(10_000));
+    // 49 + 250 − 10 frames of buffer are due before that.
+    assert_eq!(listener.stretches(), [(0, 50, true), (50, 289, false)]);
+    assert_eq!(
+        listener.words().last(),
+        Some(&off_air(OffAirReason::SourceLost))
+    );
+    assert_eq!(listener.player.statistics().lost, 239);
+}
+
+#[test]
+fn what_is_buffered_is_played_out_before_the_source_is_lost() {
+    let mut listener = Listener::with(Config {
+        buffer_override: Some(Duration::from_millis(5_500)),
+        ..config()
+    });
+    listener.hears(&beat(0));
+    (0..50).for_each(|n| listener.on_time(packet(n)));
+    listener.run_until(due(1_000));
+    assert_eq!(listener.stretches(), [(0, 50, true)]);
+    assert_eq!(
+        listener.words().last(),
+        Some(&off_air(OffAirReason::SourceLost))
+    );
+}
+
+#[test]
+fn a_source_that_returns_is_played_on_and_what_was_missed_is_concealed_at_once() {
+    for missed in [300, 5_000] {
+        let mut listener = Listener::new();
+        listener.hears(&beat(0));
+        (0..50).for_each(|n| listener.on_time(packet(n)));
+        let back = 50 + missed;
+        (back..back + 20).for_each(|n| {
+            listener.on_time(packet(n));
+            listener.run_until(packet(n).due());
+        });
+        assert_eq!(
+            listener.decided.last(),
+            Some(&(back + 9, true)),
+            "playing goes on within a buffer"
+        );
+        listener.run_until(play(back + 19));
+        assert_eq!(
+            listener.stretches(),
+            [(0, 50, true), (50, back, false), (back, back + 20, true)]
+        );
+        assert_eq!(
+            listener.words()[3..],
+            [off_air(OffAirReason::SourceLost), tuned_in(back)]
+        );
+        assert_eq!(listener.player.statistics().concealed, missed);
+    }
+}
+
+#[test]
+fn heartbeats_alone_keep_a_silent_station_on_the_air() {
+    let mut listener = Listener::new();
+    listener.hears(&beat(0));
+    (0..50).for_each(|n| listener.on_time(packet(n)));
+    (50..1_000)
+        .step_by(5)
+        .for_each(|n| listener.hears(&beat(n)));
+    assert_eq!(listener.words().len(), 3);
+    assert_eq!(listener.stretches()[1], (50, 985, false));
+}
+
+#[test]
+fn decoders_start_afresh_with_each_track_also_when_the_packets_that_say_so_are_lost() {
+    let mut listener = Listener::new();
+    let tracks = |next: u64| Heartbeat {
+        tracks: [track(0, "one"), track(20, "two")],
+        ..beat(next)
+    };
+    listener.hears(&tracks(0));
+    let ends = |n| {
+        if n == 29 {
+            crate::wire::media::Flags::LAST_OF_TRACK
+        } else {
+            Default::default()
+        }
+    };
+    (0..40)
+        .filter(|n| ![19, 20].contains(n))
+        .for_each(|n| listener.on_time(packet(n).flags(ends(n))));
+    listener.hears(&Heartbeat {
+        tracks: [track(30, "three"), None],
+        ..beat(40)
+    });
+    listener.run_until(play(39));
+    let resets: Vec<_> = (listener.log.windows(2))
+        .filter(|pair| pair[0] == Output::Reset)
+        .map(|pair| match pair[1] {
+            Output::Play { index, .. } | Output::Conceal { index, .. } => index.0,
+            _ => u64::MAX,
+        })
+        .collect();
+    assert_eq!(resets, [0, 20, 30]);
+    let titles: Vec<_> = (listener.log.iter())
+        .filter_map(|output| {
+            if let Output::Track(track) = output {
+                Some(track.title.as_str())
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert_eq!(titles, ["one", "two", "three"]);
+    assert_eq!(listener.player.track_position(), Some(FRAME * 9));
+}
