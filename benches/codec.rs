@@ -8,7 +8,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lanradio::media::opus::{
     Decoder, Encoder, EncoderConfig, FRAME_SAMPLES, FRAME_VALUES, MAX_PACKET_BYTES,
 };
-use lanradio::media::track::{Track, TrackId};
+use lanradio::media::track::Track;
+use lanradio::wire::TrackId;
 
 /// Two seconds of a beating chord, different left and right.
 fn music() -> Vec<f32> {

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use lanradio::media::opus::{EncoderConfig, FRAME_VALUES, MAX_PACKET_BYTES};
 use lanradio::media::source::Source;
-use lanradio::media::track::{Track, TrackId};
+use lanradio::media::track::Track;
 use lanradio::media::track_encoder::TrackEncoder;
+use lanradio::wire::TrackId;
 use nix::time::{ClockId, clock_gettime};
 
 const SECONDS: u32 = 60;
@@ -96,6 +97,10 @@ fn cpu_ms(work: impl FnOnce() -> u64) -> f64 {
 }
 
 fn cpu_now_ms() -> f64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the CPU clock: the figure is CPU time"
+    )]
     let now = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("a CPU clock");
     now.tv_sec() as f64 * 1e3 + now.tv_nsec() as f64 / 1e6
 }

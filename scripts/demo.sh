@@ -64,7 +64,7 @@ stop() {
 
 # One number out of the last statistics that a listener wrote.
 counter() {
-    grep '"event":"stats"' "$1" 2>/dev/null | tail -n 1 | sed -n "s/.*\"$2\":\([0-9]*\).*/\1/p"
+    sed -n "/\"event\":\"stats\"/s/.*\"$2\":\([0-9]*\).*/\1/p" "$1" 2>/dev/null | tail -n 1 || true
 }
 
 summary() {

@@ -51,9 +51,9 @@ figures_table() {
     echo '| figure | measured: median (least to most) | goal | others, another day | made by |'
     echo '|---|---|---|---|---|'
     cat "$work/figures"
-    # The bench encode_ratio prints one line, "encode_ratio: 1.07".
+    # The bench encode_ratio prints: 48000 Hz WAV, 60 s: 620 ms, bare libopus 570 ms, ratio 1.088; ...
     local ratio
-    ratio=$(sed -nE 's/.*encode_ratio[^0-9]*([0-9]+\.[0-9]+).*/\1/p' "$logs/bench.log" | tail -n 1)
+    ratio=$(sed -n 's/^48000 Hz WAV.*, ratio \([0-9.]*\);.*/\1/p' "$logs/bench.log" | tail -n 1)
     [ -z "$ratio" ] || awk -v r="$ratio" 'BEGIN {
         printf "| encoding a 48 kHz WAV, times the CPU time of bare libopus | **%s** | ≤ 1.15: %s | – | `cargo bench --bench encode_ratio` |\n", \
             r, r <= 1.15 ? "met" : "**missed**" }'

@@ -68,7 +68,11 @@ fn encode(
     config: EncoderConfig,
     to: &Sender<Encoded>,
 ) -> Result<(), SendError<Encoded>> {
-    let name = terminal::sanitize(&file.display().to_string());
+    let name = if file == Path::new("-") {
+        "stdin".into()
+    } else {
+        terminal::sanitize(&file.display().to_string())
+    };
     let skipped = |why: String| Encoded::Problem {
         text: format!("{name}: {why}"),
         skipped: true,
@@ -116,8 +120,8 @@ fn open(file: &Path, config: EncoderConfig) -> Result<TrackEncoder, String> {
     let stdin = file == Path::new("-");
     let source = if stdin {
         // Standard input's lock cannot cross threads, and its buffer is of no use here: read the descriptor itself.
-        let descriptor = stdin_descriptor().map_err(|error| format!("standard input: {error}"))?;
-        Source::from_reader(Box::new(descriptor), "standard input")
+        let descriptor = stdin_descriptor().map_err(|error| error.to_string())?;
+        Source::from_reader(Box::new(descriptor), "stdin")
     } else {
         Source::open(file)
     };
@@ -144,7 +148,7 @@ fn stdin_descriptor() -> std::io::Result<File> {
 /// The file's name without its ending, for a file without tags.
 fn stem(file: &Path) -> String {
     if file == Path::new("-") {
-        return "standard input".into();
+        return "stdin".into();
     }
     let stem = file
         .file_stem()

@@ -68,6 +68,7 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         once: config.once,
         heard: false,
         over: false,
+        leaving: false,
         title: String::new(),
         unknown_control_told: false,
         session,
@@ -92,6 +93,8 @@ struct Listener {
     heard: bool,
     /// With `once`: the programme has ended.
     over: bool,
+    /// What is played now is the last block.
+    leaving: bool,
     title: String,
     unknown_control_told: bool,
 }
@@ -255,7 +258,7 @@ impl Listener {
         if after_silence {
             fade::fade_in_5ms(&mut self.voice.block);
         }
-        self.output.write(&self.voice.block);
+        self.write_block();
     }
 
     fn conceal(&mut self, concealment: Concealment) {
@@ -269,6 +272,13 @@ impl Listener {
             concealment.apply(&mut self.voice.block);
         } else {
             self.voice.block.fill(0.0);
+        }
+        self.write_block();
+    }
+
+    fn write_block(&mut self) {
+        if self.leaving {
+            fade::fade_out_5ms(&mut self.voice.block);
         }
         self.output.write(&self.voice.block);
     }
@@ -333,13 +343,11 @@ impl Listener {
         outcome: Result<(), AppError>,
         console: &mut dyn Console,
     ) -> Result<(), AppError> {
-        if let Some(player) = self.dial.player_mut().filter(|player| !player.is_off_air()) {
+        if let Some(player) = self.dial.player_mut() {
             player.handle_finish();
-            if self.output.is_heard() && self.voice.decoder.conceal(&mut self.voice.block).is_ok() {
-                fade::fade_out_5ms(&mut self.voice.block);
-                self.output.write(&self.voice.block);
-            }
         }
+        self.leaving = true;
+        self.act(console);
         self.write_stats();
         console.finish();
         let (failed, untold) = self.output.finish();

@@ -2,7 +2,7 @@
 //!
 //! * [`send`]: node + sockets on one thread, [`encoder`] on another, [`tracks`] between them
 //! * [`listen`]: sockets + player + decoder on one thread, [`output`] on another
-//! * [`describe`]: `sdp`
+//! * [`describe`] answers `sdp`
 //! * [`session`], [`events`], [`console`], [`error`]: what every command has
 
 pub mod console;

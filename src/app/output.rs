@@ -125,11 +125,6 @@ impl Output {
         }
     }
 
-    /// Whether a cut-off sound would be heard: only where somebody listens right now.
-    pub fn is_heard(&self) -> bool {
-        matches!(self.sink, Sink::Pipe(_))
-    }
-
     /// A failure that was not yet told.
     pub fn poll_failure(&mut self) -> Option<String> {
         loop {

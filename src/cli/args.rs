@@ -62,7 +62,7 @@ pub struct SendArgs {
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Play the list for ever.
-    #[arg(long, env = "LANRADIO_LOOP", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    #[arg(long, env = "LANRADIO_LOOP", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub r#loop: bool,
     /// Bitrate of the encoder in kbit/s.
     #[arg(long, env = "LANRADIO_BITRATE", value_name = "KBPS", default_value_t = 128, value_parser = clap::value_parser!(u32).range(6..=510))]
@@ -85,7 +85,7 @@ pub struct ListenArgs {
     #[arg(long, env = "LANRADIO_VOLUME", value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=200))]
     pub volume: u16,
     /// Exit when the programme ends instead of waiting for the next one.
-    #[arg(long, env = "LANRADIO_ONCE", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    #[arg(long, env = "LANRADIO_ONCE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub once: bool,
     /// Exit with code 3 if no station is heard in this time (default: wait for ever).
     #[arg(long, env = "LANRADIO_TIMEOUT", value_name = "DURATION", value_parser = values::duration)]
@@ -126,10 +126,10 @@ pub struct CommonArgs {
     #[arg(long, env = "LANRADIO_EVENTS", value_name = "PATH")]
     pub events: Option<PathBuf>,
     /// Say more.
-    #[arg(short, long, env = "LANRADIO_VERBOSE", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue, conflicts_with = "quiet")]
+    #[arg(short, long, env = "LANRADIO_VERBOSE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub verbose: bool,
     /// Say nothing but errors.
-    #[arg(short, long, env = "LANRADIO_QUIET", value_parser = clap::builder::FalseyValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    #[arg(short, long, env = "LANRADIO_QUIET", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub quiet: bool,
     /// Colour in the status on standard error; NO_COLOR is honoured.
     #[arg(

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::{Error, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::app::console::Console;
 use crate::app::listen::ListenConfig;
@@ -28,7 +29,8 @@ const DEFAULT_BUFFER: Duration = Duration::from_millis(500);
 
 /// The whole program: reads the command line, runs the command, answers with the exit code of DESIGN 5.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Err(error) = check(&cli.command) {
         error.exit();
     }
@@ -37,7 +39,8 @@ pub fn main() -> ExitCode {
         Command::Listen(args) => &args.common,
         Command::Sdp(args) => &args.common,
     };
-    let mut console = StderrConsole::new(common.color, common.quiet, common.verbose);
+    let (quiet, verbose) = loudness(&matches, common).unwrap_or_else(|error| error.exit());
+    let mut console = StderrConsole::new(common.color, quiet, verbose);
     let outcome = match &cli.command {
         Command::Send(args) => send::run(&send_config(args), &mut console),
         Command::Listen(args) => listen::run(&listen_config(args), &mut console),
@@ -54,6 +57,28 @@ pub fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "lanradio: {text}");
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// `-q` and `-v` exclude each other; a flag beats the variable of its opposite.
+fn loudness(matches: &ArgMatches, common: &CommonArgs) -> Result<(bool, bool), Error> {
+    let typed = |flag: &str| {
+        let source = matches
+            .subcommand()
+            .and_then(|(_, command)| command.value_source(flag));
+        source == Some(ValueSource::CommandLine)
+    };
+    match (
+        common.quiet && typed("quiet"),
+        common.verbose && typed("verbose"),
+    ) {
+        (true, true) => Err(Cli::command().error(
+            ErrorKind::ArgumentConflict,
+            "--quiet and --verbose exclude each other",
+        )),
+        (true, false) => Ok((true, false)),
+        (false, true) => Ok((false, true)),
+        (false, false) => Ok((common.quiet, common.verbose)),
     }
 }
 
@@ -77,14 +102,14 @@ fn check(command: &Command) -> Result<(), Error> {
                     "the sound device, the default output, comes with a later release; choose --output null, file:PATH.wav or -",
                 ),
                 Some(OutputConfig::Stdout) if events => usage(
-                    "--output - and --events - both want standard output; send one of them to a file",
+                    "--output - and --events - both want standard output (stdout); send one of them to a file",
                 ),
                 Some(_) => Ok(()),
             }
         }
-        Command::Sdp(args) if args.common.events.as_deref().is_some_and(is_stdout) => {
-            usage("sdp and --events - both want standard output; send the events to a file")
-        }
+        Command::Sdp(args) if args.common.events.as_deref().is_some_and(is_stdout) => usage(
+            "sdp and --events - both want standard output (stdout); send the events to a file",
+        ),
         Command::Sdp(_) => Ok(()),
     }
 }

@@ -14,8 +14,6 @@ use crate::io::terminal;
 const PLAIN_EVERY: u32 = 10;
 const NOTE: Style = AnsiColor::Cyan.on_default();
 const WARNING: Style = AnsiColor::Yellow.on_default();
-/// Carriage return, erase to the end of the line (ECMA-48 EL).
-const ERASE_LINE: &str = "\r\x1b[K";
 
 /// Standard error as the commands use it.
 pub struct StderrConsole {
@@ -23,7 +21,8 @@ pub struct StderrConsole {
     terminal: bool,
     quiet: bool,
     verbose: bool,
-    live: bool,
+    /// Columns of the live line that is on the screen.
+    live: usize,
     calls: u32,
 }
 
@@ -41,7 +40,7 @@ impl StderrConsole {
             terminal: terminal::stderr_is_terminal(),
             quiet,
             verbose,
-            live: false,
+            live: 0,
             calls: 0,
         }
     }
@@ -54,8 +53,10 @@ impl StderrConsole {
     }
 
     fn clear(&mut self) {
-        if std::mem::take(&mut self.live) {
-            let _ = write!(std::io::stderr(), "{ERASE_LINE}");
+        let columns = std::mem::take(&mut self.live);
+        if columns > 0 {
+            // Blanks, not an escape sequence: they work on every terminal, with and without colour.
+            let _ = write!(std::io::stderr(), "\r{:columns$}\r", "");
         }
     }
 }
@@ -86,8 +87,9 @@ impl Console for StderrConsole {
             // The last column stays free: some terminals wrap when it is written.
             let columns = terminal::stderr_columns().unwrap_or(80).saturating_sub(1);
             let line = terminal::cut(&text, columns);
-            let _ = write!(std::io::stderr(), "{ERASE_LINE}{line}");
-            self.live = true;
+            self.clear();
+            let _ = write!(std::io::stderr(), "\r{line}");
+            self.live = columns.min(unicode_width::UnicodeWidthStr::width(line.as_str()));
         } else if self.calls.is_multiple_of(PLAIN_EVERY) {
             let _ = writeln!(self.out, "{text}");
         }
@@ -95,7 +97,7 @@ impl Console for StderrConsole {
     }
 
     fn finish(&mut self) {
-        if std::mem::take(&mut self.live) {
+        if std::mem::take(&mut self.live) > 0 {
             let _ = writeln!(std::io::stderr());
         }
     }

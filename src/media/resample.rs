@@ -3,10 +3,14 @@
 //! One windowed-sinc resampler runs over the whole track. Its delay is cut off at the front and its tail is flushed at
 //! the end, so that n samples at r Hz become round(n · 48000 / r), and sample 0 stays at time 0. The delay is a whole
 //! number of input samples but rarely of output samples, so as many zeros go in first as make it one.
+//!
+//! Between usual rates the output falls on few places between two input samples (44.1 kHz: 160). Then the filter is
+//! computed for exactly these places, and nothing has to be interpolated: as good, and less than half the CPU time.
 
 use rubato::audioadapter_buffers::direct::SequentialSliceOfVecs;
 use rubato::{
-    Async, FixedAsync, Indexing, Resampler as _, SincInterpolationParameters, WindowFunction,
+    Async, FixedAsync, Indexing, Resampler as _, SincInterpolationParameters,
+    SincInterpolationType, WindowFunction,
 };
 
 use super::SAMPLE_RATE;
@@ -17,8 +21,10 @@ const CHUNK: usize = 480;
 const SINC_LENGTH: usize = 128;
 /// The longest filter, in input samples: the sharpness of 128 output samples up to 384 kHz, somewhat less above.
 const MAX_SINC_LENGTH: usize = 1024;
+/// Places between two input samples for which the filter is computed, at least and at most (11,025 Hz needs 640).
+const PLACES: std::ops::RangeInclusive<usize> = 128..=640;
 /// The most zeros fed in front to make the delay whole; odder rates keep an error of less than one output sample.
-const MAX_LEAD: u64 = 4096;
+const MAX_LEAD: u64 = 8192;
 
 /// The rates that can be converted, in Hz.
 pub const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
@@ -54,7 +60,13 @@ impl Resampler {
         let length = length
             .clamp(SINC_LENGTH, MAX_SINC_LENGTH)
             .next_multiple_of(8);
-        let parameters = SincInterpolationParameters::new(length, WindowFunction::BlackmanHarris2);
+        let places = places(rate);
+        let parameters = SincInterpolationParameters::new(length, WindowFunction::BlackmanHarris2)
+            .oversampling_factor(places.unwrap_or(*PLACES.start()))
+            .interpolation(match places {
+                Some(_) => SincInterpolationType::Nearest,
+                None => SincInterpolationType::Cubic,
+            });
         let inner = Async::<f32>::new_sinc(ratio, 1.01, &parameters, CHUNK, 2, FixedAsync::Output)
             .map_err(|error| error.to_string())?;
         let (lead, to_trim) = lead_and_trim(rate, length as u64 / 2);
@@ -164,6 +176,14 @@ fn lead_and_trim(rate: u32, delay: u64) -> (usize, usize) {
     ((total - delay) as usize, to_trim as usize)
 }
 
+/// A number of places between two input samples that every output sample of this rate falls on, if there is a small one.
+fn places(rate: u32) -> Option<usize> {
+    let target = u64::from(SAMPLE_RATE);
+    let exact = (target / greatest_common_divisor(u64::from(rate), target)) as usize;
+    let enough = PLACES.start().next_multiple_of(exact);
+    PLACES.contains(&enough).then_some(enough)
+}
+
 fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 {
         a
@@ -194,10 +214,11 @@ mod tests {
         move |t| 0.5 * (std::f64::consts::TAU * hertz * t).sin()
     }
 
-    /// In dB, against the ideal sine at the same time. rubato's table of filters is centred one of its 128 steps between
+    /// In dB, against the ideal sine at the same time. rubato's table of filters is centred one of its places between
     /// two input samples off (0.2 µs); any other shift would be seen.
     fn snr(out: &[f32], rate: u32, wave: impl Fn(f64) -> f64) -> f64 {
-        let shift = 1.0 / 128.0 / f64::from(rate);
+        let places = places(rate).unwrap_or(*PLACES.start());
+        let shift = 1.0 / places as f64 / f64::from(rate);
         let frames = out.len() / 2;
         let (mut signal, mut noise) = (0.0, 0.0);
         for i in 2000..frames - 2000 {
@@ -214,6 +235,8 @@ mod tests {
         for (rate, floor) in [
             (8_000, 90.0),
             (11_025, 90.0),
+            (12_000, 90.0),
+            (44_056, 90.0),
             (22_050, 90.0),
             (44_100, 90.0),
             (88_200, 90.0),

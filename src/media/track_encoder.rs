@@ -1,8 +1,8 @@
 //! How does a source become packets, and how many? The rule that every node's arithmetic of track lengths rests on.
 //!
-//! N samples make 1 packet if they fit one frame (N ≤ 960 would need a second for the look-ahead, which holds nothing
-//! but the last 6.5 ms of a sound of 20 ms: not worth a frame when N < 960), else ceil((N + 312) / 960): the decoder's
-//! output lags 312 samples behind, and the packets go on until the last sample came out. No samples, no packet.
+//! Fewer than 960 samples make 1 packet: a second would hold nothing but the look-ahead's last 6.5 ms of a sound that is
+//! over. Else N samples make ceil((N + 312) / 960): the decoder's output lags 312 samples behind, and the packets go on
+//! until the last sample came out. No samples, no packet.
 
 use super::opus::{
     Encoder, EncoderConfig, FRAME_SAMPLES, FRAME_VALUES, LOOKAHEAD, MAX_PACKET_BYTES,

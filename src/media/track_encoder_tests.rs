@@ -1,5 +1,4 @@
 use std::io::{Cursor, Read};
-use std::sync::mpsc;
 
 use super::super::opus::Decoder;
 use super::super::source::tests::{wav, wav_header};
@@ -97,7 +96,7 @@ fn cut_off_source_gives_every_packet_then_the_error_once() {
 }
 
 /// Gives what the channel brings; ends when the sender does.
-struct Pipe(mpsc::Receiver<Vec<u8>>, Cursor<Vec<u8>>);
+struct Pipe(crossbeam_channel::Receiver<Vec<u8>>, Cursor<Vec<u8>>);
 
 impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -116,7 +115,7 @@ impl Read for Pipe {
 #[test]
 fn growing_pipe_gives_packets_before_it_ends() {
     // One thread: the pipe blocks for ever if the encoder asks for more than it was given.
-    let (sender, receiver) = mpsc::channel();
+    let (sender, receiver) = crossbeam_channel::unbounded();
     let second: Vec<u8> = (0..48_000u32).flat_map(|i| [(i % 200) as u8; 4]).collect();
     let mut header = wav_header(48_000, 2, 16, 0);
     header[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
@@ -125,10 +124,7 @@ fn growing_pipe_gives_packets_before_it_ends() {
     sender
         .send([header, second.clone()].concat())
         .expect("open");
-    let pipe = Box::new(SyncPipe(std::sync::Mutex::new(Pipe(
-        receiver,
-        Cursor::default(),
-    ))));
+    let pipe = Box::new(Pipe(receiver, Cursor::default()));
     let source = Source::from_reader(pipe, "-").expect("source");
     assert_eq!(source.known_samples(), None);
     let mut encoder = TrackEncoder::new(source, EncoderConfig::default()).expect("encoder");
@@ -143,15 +139,6 @@ fn growing_pipe_gives_packets_before_it_ends() {
     drop(sender);
     let (rest, failure) = drained(encoder);
     assert_eq!((98 + rest.len(), failure.is_none()), (101, true));
-}
-
-/// A receiver is not `Sync`; a reader handed to a source has to be.
-struct SyncPipe(std::sync::Mutex<Pipe>);
-
-impl Read for SyncPipe {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.get_mut().expect("not poisoned").read(buffer)
-    }
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Does `lanradio sdp` describe the station (or, without one, the group) in a form that standard players accept?
 
-use std::fs;
 use std::time::Duration;
 
-use crate::support::{Studio, tone, wav};
+use crate::support::{Studio, tagged};
 
 /// The lines of an SDP text, which must all end in CR LF.
 #[track_caller]
@@ -92,16 +91,11 @@ fn ttl_is_in_the_connection_line() {
 #[test]
 fn station_on_air_is_described_by_its_name_or_title() {
     let studio = Studio::new();
-    let tags: [(&[u8; 4], &[u8]); 2] = [
-        (b"INAM", b"Quiet\r\nm=video 9 RTP/AVP 33\x1b[2J Night"),
-        (b"IART", b"The Owls"),
-    ];
-    fs::write(
-        studio.path("a.wav"),
-        wav(48_000, &tone(6_000, 440.0), &tags),
-    )
-    .unwrap();
-    let sender = studio.start("send a.wav --name attic --events -");
+    let title = "Quiet\r\nm=video 9 RTP/AVP 33\u{1b}[2J Night";
+    if !tagged(&studio, "a.flac", 6_000, title, "The Owls") {
+        return;
+    }
+    let sender = studio.start("send a.flac --name attic --events -");
     sender.wait_event("on_air");
     sender.wait_event("track");
     let finished = studio.run("sdp").exits(0);

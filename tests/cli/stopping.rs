@@ -1,11 +1,11 @@
 //! Does the program leave when it is told to: exit 0 at the first signal, 130 at the second, sound played out, listeners told?
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Process, Studio, Witness, blocks, named, strength};
+use crate::support::{Process, Studio, Witness, blocks, named, raw_samples, strength};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
@@ -44,10 +44,28 @@ fn listener_in_the_middle_stops_at_each_signal_with_a_valid_file() {
         let tail = &sound[sound.len() - 2..];
         assert!(
             tail[0].abs() < 200 && tail[1].abs() < 200,
-            "{signal}: ends faded, not cut: {tail:?}"
+            "{signal}: faded out, not cut: {tail:?}"
         );
     }
     drop(sender);
+}
+
+#[test]
+fn sound_that_is_heard_is_faded_out_and_not_cut() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 8_000, 440.0);
+    let _sender = studio.start("send a.wav");
+    let listener = studio.start("listen --output - --events events.jsonl");
+    listener.wait_stdout_bytes(20 * 3840);
+    listener.signal(Signal::SIGINT);
+    let finished = listener.finish_within(Duration::from_secs(3)).exits(0);
+    let sound = raw_samples(&finished.stdout);
+    assert_eq!(sound.len() % 1920, 0);
+    let tail = &sound[sound.len() - 2..];
+    assert!(
+        tail[0].abs() < 200 && tail[1].abs() < 200,
+        "ends faded, not cut: {tail:?}"
+    );
 }
 
 #[test]
@@ -80,6 +98,36 @@ fn sender_stops_at_each_signal_and_listeners_play_to_its_last_frame() {
             "{signal}: played to the last frame sent"
         );
     }
+}
+
+#[test]
+fn sender_that_is_killed_is_lost_after_five_seconds() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 20_000, 440.0);
+    let witness = Witness::of(&studio);
+    let listener = studio.listener("listen --output file:out.wav --once --events -");
+    let sender = studio.start("send a.wav");
+    listener.wait_event_after("tuned_in", "stats");
+    sender.signal(Signal::SIGKILL);
+    let killed = Instant::now();
+    let off_air = listener.wait_event("off_air");
+    assert_eq!(off_air["reason"], "source_lost");
+    assert!(
+        killed.elapsed() >= Duration::from_millis(4_500),
+        "{:?}",
+        killed.elapsed()
+    );
+    assert!(
+        killed.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        killed.elapsed()
+    );
+    listener.finish().exits(0);
+    let sound = studio.recording("out.wav");
+    assert!(
+        blocks(&sound) >= witness.heard().len(),
+        "all that was sent is played"
+    );
 }
 
 #[test]

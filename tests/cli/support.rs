@@ -307,6 +307,21 @@ impl Process {
         );
     }
 
+    /// Waits for `count` bytes on stdout.
+    #[track_caller]
+    pub(crate) fn wait_stdout_bytes(&self, count: usize) {
+        let found = self
+            .stdout
+            .wait(PATIENCE, |bytes| (bytes.len() >= count).then_some(()));
+        assert!(
+            found.is_some(),
+            "`{}` wrote {} of {count} bytes to stdout; stderr:\n{}",
+            self.line,
+            self.stdout().len(),
+            self.stderr()
+        );
+    }
+
     /// With `--events -`: all events so far.
     pub(crate) fn events(&self) -> Vec<Value> {
         parse_events(&self.stdout.bytes())
@@ -635,6 +650,39 @@ pub(crate) fn parse_wav(bytes: &[u8]) -> Result<Vec<i16>, String> {
         }
         at += size + size % 2;
     }
+}
+
+/// Makes `name`, a FLAC file with a tone and these tags; false (after saying so) where there is no ffmpeg.
+#[must_use]
+pub(crate) fn tagged(studio: &Studio, name: &str, ms: usize, title: &str, artist: &str) -> bool {
+    let source = format!("{name}.wav");
+    studio.tone(&source, ms, 440.0);
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-i", &source])
+        .args(["-metadata", &format!("title={title}")])
+        .args(["-metadata", &format!("artist={artist}")])
+        .arg(name)
+        .stdin(Stdio::null())
+        .current_dir(&studio.dir)
+        .output();
+    let Ok(made) = made else {
+        cannot("a file with tags", "ffmpeg");
+        return false;
+    };
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    true
+}
+
+/// The samples of raw s16le sound.
+pub(crate) fn raw_samples(bytes: &[u8]) -> Vec<i16> {
+    bytes
+        .chunks_exact(2)
+        .map(|s| i16::from_le_bytes([s[0], s[1]]))
+        .collect()
 }
 
 /// 960-sample stereo blocks in interleaved samples.

@@ -69,7 +69,10 @@ const SHAPES: &[Refusal] = &[
     ("listen --output default", &["device", "later"]),
     ("listen --output Speakers", &["Speakers", "device", "later"]),
     ("listen --output file:", &["--output"]),
-    ("listen --output - --events -", &["stdout"]),
+    (
+        "listen --output - --events -",
+        &["--output", "--events", "standard output"],
+    ),
 ];
 
 /// What DESIGN 5 promises for later: a flag that does nothing yet does not exist yet.

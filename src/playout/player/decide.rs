@@ -9,8 +9,14 @@ impl Player {
         self.advance();
     }
 
-    /// The listener leaves: nothing further is played, and copies are no longer waited for.
+    /// The listener leaves: one more frame is decided before its time, so that the sound can fade out in it; nothing further is
+    /// played, and copies are no longer waited for.
     pub fn handle_finish(&mut self) {
+        if let Phase::Playing { next } = self.phase
+            && self.play_time(next).is_some()
+        {
+            self.decide(next);
+        }
         self.statistics.lost += self.missing.len() as u64;
         self.missing.clear();
         self.phase = Phase::Finished;

@@ -124,7 +124,8 @@ impl Player {
             Fit::Starts => !early,
             Fit::Unknown => false,
         };
-        if !self.in_window(index) && !(fits && self.make_room(index)) {
+        let has_place = self.in_window(index) || fits && self.make_room(index);
+        if !has_place {
             return Err(Rejection::TooFar(index));
         }
         if fits {
@@ -161,7 +162,7 @@ impl Player {
         let (Some(next), leaves) = (self.next(), index.minus(WINDOW)) else {
             return false;
         };
-        if !self.play_time(leaves).is_some_and(|at| at <= self.now) {
+        if self.play_time(leaves).is_none_or(|at| at > self.now) {
             return false;
         }
         let last_held = self.high.filter(|high| *high >= next).unwrap_or(next);

@@ -1,0 +1,388 @@
+//! A local network that exists only for one test: hosts are network namespaces, the switch is a bridge in another.
+//!
+//! Everything is named after this process, so that dropping a [`Lan`] (also in a panic) removes exactly what it made, and
+//! the next run can remove what a killed one left behind.
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use nix::sched::{CloneFlags, setns};
+
+/// Tests that measure time hold this alone; the others share it.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Hosts have clocks that disagree by up to a million seconds: a program that compares them fails here.
+const CLOCK_OFFSETS_S: [u32; 5] = [1_000, 999_983, 47_111, 333_333, 700_001];
+
+#[expect(
+    dead_code,
+    reason = "held, never read: the guards work by being dropped"
+)]
+enum Quiet {
+    Shared(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+/// One host: a namespace with the interface `lan0`.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// The name of its network namespace.
+    pub(crate) namespace: String,
+    /// The name of its port on the switch.
+    port: String,
+    /// The name of the switch's namespace.
+    switch: String,
+    /// Its IPv4 address on `lan0`.
+    pub(crate) ip: Ipv4Addr,
+    /// How far its monotonic and boot clocks are ahead of the machine's, in seconds.
+    pub(crate) clock_offset_s: u32,
+}
+
+/// A switch and its hosts. Dropping it removes them.
+pub(crate) struct Lan {
+    /// The hosts, in the order asked for.
+    pub(crate) hosts: Vec<Host>,
+    /// A folder for this test's files.
+    pub(crate) dir: PathBuf,
+    /// The namespace of the bridge `sw`.
+    pub(crate) switch: String,
+    _quiet: Quiet,
+}
+
+impl Lan {
+    /// A network of `hosts` hosts, or nothing (said in one line) where this machine cannot make one.
+    pub(crate) fn new(hosts: usize) -> Option<Lan> {
+        require()?;
+        let guard = MACHINE
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        Some(Lan::build(hosts, Quiet::Shared(guard)))
+    }
+
+    /// The same, while no other test of this binary uses the machine: for tests that measure time.
+    pub(crate) fn alone(hosts: usize) -> Option<Lan> {
+        require()?;
+        let guard = MACHINE
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        Some(Lan::build(hosts, Quiet::Alone(guard)))
+    }
+
+    fn build(count: usize, quiet: Quiet) -> Lan {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "lr-{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
+        let dir = std::env::temp_dir().join(&name);
+        fs::create_dir_all(&dir).unwrap();
+        let mut lan = Lan {
+            hosts: Vec::new(),
+            dir,
+            switch: format!("{name}-switch"),
+            _quiet: quiet,
+        };
+        lan.make_switch();
+        for index in 0..count {
+            lan.plug_in(&name, index);
+        }
+        lan
+    }
+
+    fn make_switch(&self) {
+        let switch = &self.switch;
+        ip(&["netns", "add", switch]);
+        no_address_detection(switch);
+        // With snooping the bridge would prune groups nobody queries for: a plain switch floods.
+        ip(&[
+            "-n",
+            switch,
+            "link",
+            "add",
+            "sw",
+            "type",
+            "bridge",
+            "mcast_snooping",
+            "0",
+            "stp_state",
+            "0",
+        ]);
+        ip(&["-n", switch, "link", "set", "sw", "up"]);
+    }
+
+    fn plug_in(&mut self, name: &str, index: usize) {
+        let last_byte = u8::try_from(index + 1).unwrap();
+        let host = Host {
+            namespace: format!("{name}-{index}"),
+            port: format!("p{index}"),
+            switch: self.switch.clone(),
+            ip: Ipv4Addr::new(10, 77, 0, last_byte),
+            clock_offset_s: CLOCK_OFFSETS_S[index % CLOCK_OFFSETS_S.len()],
+        };
+        // Registered before it is whole: whatever fails below is removed all the same.
+        self.hosts.push(host.clone());
+        let (space, switch) = (host.namespace.as_str(), host.switch.as_str());
+        ip(&["netns", "add", space]);
+        no_address_detection(space);
+        ip(&[
+            "link", "add", "lan0", "netns", space, "type", "veth", "peer", "name", &host.port,
+            "netns", switch,
+        ]);
+        ip(&[
+            "-n",
+            space,
+            "addr",
+            "add",
+            &format!("{}/24", host.ip),
+            "dev",
+            "lan0",
+        ]);
+        let ipv6 = format!("fd77::{}/64", index + 1);
+        ip(&["-n", space, "addr", "add", &ipv6, "dev", "lan0", "nodad"]);
+        ip(&["-n", space, "link", "set", "lo", "up"]);
+        ip(&["-n", space, "link", "set", "lan0", "up"]);
+        ip(&["-n", space, "route", "add", "224.0.0.0/4", "dev", "lan0"]);
+        ip(&["-n", switch, "link", "set", &host.port, "master", "sw"]);
+        ip(&["-n", switch, "link", "set", &host.port, "up"]);
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        for space in self
+            .hosts
+            .iter()
+            .map(|host| &host.namespace)
+            .chain([&self.switch])
+        {
+            remove_namespace(space);
+        }
+        if std::env::var_os("LANRADIO_KEEP").is_some() {
+            eprintln!("kept {}", self.dir.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+impl Host {
+    /// Pulls the cable: the carrier is gone at the host, addresses and memberships stay.
+    pub(crate) fn cut_cable(&self) {
+        ip(&["-n", &self.switch, "link", "set", &self.port, "down"]);
+    }
+
+    /// Plugs the cable in again.
+    pub(crate) fn mend_cable(&self) {
+        ip(&["-n", &self.switch, "link", "set", &self.port, "up"]);
+    }
+
+    /// From now on `per_mille` of the media packets (port 5004) vanish at random on their way in.
+    pub(crate) fn start_loss(&self, per_mille: u32) {
+        self.nft(&format!(
+            "table inet loss {{
+                chain lottery {{
+                    numgen random mod 1000 < {per_mille} counter drop
+                }}
+                chain input {{
+                    type filter hook input priority 0
+                    iifname \"lan0\" udp dport 5004 jump lottery
+                }}
+            }}"
+        ));
+    }
+
+    /// Ends the loss and says how many packets the kernel dropped.
+    pub(crate) fn stop_loss(&self) -> usize {
+        // The way to the rule goes first and the rule with its counter outlives it: no drop is missed between the two.
+        self.nft("flush chain inet loss input");
+        let listing = run(Command::new("ip").args([
+            "netns",
+            "exec",
+            &self.namespace,
+            "nft",
+            "list",
+            "chain",
+            "inet",
+            "loss",
+            "lottery",
+        ]));
+        let text = String::from_utf8(listing.stdout).unwrap();
+        let mut words = text
+            .split_whitespace()
+            .skip_while(|word| *word != "packets");
+        let count = words.nth(1).and_then(|word| word.parse().ok());
+        count.unwrap_or_else(|| panic!("no packet count in {text}"))
+    }
+
+    fn nft(&self, script: &str) {
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &self.namespace, "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(script.as_bytes())
+            .unwrap();
+        assert!(child.wait().unwrap().success(), "nft refused: {script}");
+    }
+
+    /// Runs `make` inside this host's network; sockets made there stay there.
+    pub(crate) fn enter<T: Send + 'static>(&self, make: impl FnOnce() -> T + Send + 'static) -> T {
+        enter(&self.namespace, make)
+    }
+
+    /// A UDP socket of this host that sends multicast out of `lan0`.
+    pub(crate) fn socket(&self) -> UdpSocket {
+        let ip = self.ip;
+        self.enter(move || {
+            let socket = UdpSocket::bind((ip, 0)).unwrap();
+            socket2::SockRef::from(&socket)
+                .set_multicast_if_v4(&ip)
+                .unwrap();
+            socket
+        })
+    }
+
+    /// A second member of the group on this host: hears exactly what passed this host's firewall.
+    pub(crate) fn ear(&self, group: Ipv4Addr, port: u16) -> UdpSocket {
+        use socket2::{Domain, Protocol, Socket, Type};
+        let ip = self.ip;
+        self.enter(move || {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            nix::sys::socket::setsockopt(
+                &socket,
+                nix::sys::socket::sockopt::RcvBufForce,
+                &(16 << 20),
+            )
+            .unwrap();
+            let address = std::net::SocketAddr::from((group, port));
+            socket.bind(&address.into()).unwrap();
+            socket.join_multicast_v4(&group, &ip).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket.into()
+        })
+    }
+}
+
+/// Runs `make` in a thread that moved into the network namespace `space`.
+pub(crate) fn enter<T: Send + 'static>(
+    space: &str,
+    make: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let path = Path::new("/run/netns").join(space);
+    let inside = std::thread::spawn(move || {
+        let file = fs::File::open(&path).unwrap();
+        setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
+        make()
+    });
+    inside.join().unwrap()
+}
+
+/// Says why this machine cannot run LAN tests, once per test; fails instead where tests must run (`CI=true`).
+pub(crate) fn require() -> Option<()> {
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    let missing = MISSING.get_or_init(|| {
+        let missing = find_missing();
+        if missing.is_none() {
+            remove_leftovers();
+        }
+        missing
+    });
+    let Some(missing) = missing else {
+        return Some(());
+    };
+    let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(
+        !in_ci,
+        "LAN tests need {missing}, and CI=true forbids skipping them"
+    );
+    println!("skipped: LAN tests need {missing}");
+    None
+}
+
+fn find_missing() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("root (network and time namespaces)".into());
+    }
+    let has = |tool: &&str| {
+        let mut folders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/bin"].into_iter();
+        folders.any(|folder| Path::new(folder).join(tool).exists())
+    };
+    let missing: Vec<_> = ["ip", "nft", "ffmpeg", "unshare"]
+        .into_iter()
+        .filter(|tool| !has(tool))
+        .collect();
+    (!missing.is_empty()).then(|| format!("these programs: {}", missing.join(", ")))
+}
+
+/// Removes the networks of test processes that are dead: killed ones cannot clean up after themselves.
+fn remove_leftovers() {
+    let Ok(spaces) = fs::read_dir("/run/netns") else {
+        return;
+    };
+    for space in spaces.flatten() {
+        let name = space.file_name().to_string_lossy().into_owned();
+        let owner = name
+            .strip_prefix("lr-")
+            .and_then(|rest| rest.split('-').next());
+        let Some(owner) = owner.and_then(|pid| pid.parse::<u32>().ok()) else {
+            continue;
+        };
+        if !Path::new(&format!("/proc/{owner}")).exists() {
+            remove_namespace(&name);
+        }
+    }
+}
+
+/// Ends what still runs in a namespace of ours, by pid, and removes it.
+fn remove_namespace(space: &str) {
+    let Ok(output) = Command::new("ip").args(["netns", "pids", space]).output() else {
+        return;
+    };
+    for pid in String::from_utf8_lossy(&output.stdout).split_whitespace() {
+        // A thread of this process may be inside for a moment; it is not a process of its own.
+        if let Ok(pid) = pid.parse::<i32>()
+            && pid != std::process::id().cast_signed()
+        {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL);
+        }
+    }
+    let _ = Command::new("ip")
+        .args(["netns", "del", space])
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// Addresses are usable at once: there is nobody on these networks to collide with.
+fn no_address_detection(space: &str) {
+    let script = "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad";
+    run(Command::new("ip").args(["netns", "exec", space, "sh", "-c", script]));
+}
+
+fn ip(arguments: &[&str]) {
+    run(Command::new("ip").args(arguments));
+}
+
+/// Runs a tool to its end; its complaint is the panic.
+pub(crate) fn run(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
