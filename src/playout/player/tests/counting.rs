@@ -109,19 +109,19 @@ fn frames_before_the_first_one_are_in_no_counter() {
 }
 
 #[test]
-fn a_finished_player_counts_what_is_missing_as_lost_and_plays_nothing_more() {
+fn a_finished_player_has_one_more_block_to_fade_out_in_and_counts_what_is_missing_as_lost() {
     let mut listener = tuned();
     listener.on_time(packet(14));
     listener.run_until(play(12));
     listener.player.handle_finish();
     listener.run_until(play(100));
-    assert_eq!(listener.stretches(), [(0, 10, true), (10, 13, false)]);
+    assert_eq!(listener.stretches(), [(0, 10, true), (10, 14, false)]);
     assert_eq!(
         (
             listener.player.statistics().lost,
             listener.player.poll_timeout()
         ),
-        (3, None)
+        (4, None)
     );
     assert_eq!(listener.receive(packet(15), play(100)), Ok(()));
 }
