@@ -20,12 +20,19 @@ fuzz_target!(|datagrams: Vec<(bool, u32, Vec<u8>)>| {
         } else if let Ok(Message::Heartbeat(beat)) = Message::parse(bytes) {
             let _ = dial.handle_heartbeat(&beat, now, now);
         }
-        let Some(player) = dial.player_mut() else { continue };
+        let Some(player) = dial.player_mut() else {
+            continue;
+        };
         player.handle_timeout(now);
         let mut last = None;
         while let Some(output) = player.poll_output() {
-            let (Output::Play { index, .. } | Output::Conceal { index, .. }) = output else { continue };
-            assert!(last.is_none_or(|last| index > last), "{index} after {last:?}");
+            let (Output::Play { index, .. } | Output::Conceal { index, .. }) = output else {
+                continue;
+            };
+            assert!(
+                last.is_none_or(|last| index > last),
+                "{index} after {last:?}"
+            );
             last = Some(index);
         }
     }

@@ -1,6 +1,6 @@
 //! `lanradio listen`: one thread that drains the sockets, asks the player what to do, decodes, and hands blocks to the output.
 //!
-//! It wakes once a frame: play-out deadlines may be met up to [`SLACK`] late, so that the packet that arrives at about the same
+//! It wakes once a frame: play-out deadlines may be met up to 4 ms (`SLACK`) late, so that the packet that arrives at about the same
 //! time does not cost a second wake-up. What counts as late is decided by the player, in exact time.
 
 use std::time::Duration;

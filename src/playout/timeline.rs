@@ -17,6 +17,11 @@ const BUCKET_US: u64 = 1_000_000;
 /// clocks have had this many buckets' time to drift apart.
 const FORGET_AFTER: u64 = 60;
 
+/// A sample this much earlier than all others is not believed at once, in microseconds.
+const LEAP_US: i64 = 1_000_000;
+/// How many such samples in a row are believed.
+const BELIEVED_AFTER: u32 = 3;
+
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     number: u64,
@@ -30,6 +35,8 @@ pub struct Timeline {
     offset_us: Option<i64>,
     last_transit_us: Option<i64>,
     jitter_us: f64,
+    /// Samples in a row that were too early to believe.
+    leaps: u32,
 }
 
 impl Timeline {
@@ -41,6 +48,9 @@ impl Timeline {
     /// Something that was sent at `station_us` on the station clock arrived at `arrived`.
     pub fn handle_sample(&mut self, station_us: u64, arrived: Instant) {
         let transit_us = arrived.micros_after(Instant::from_micros(station_us));
+        if !self.is_plausible(transit_us) {
+            return;
+        }
         self.measure_jitter(transit_us);
         let number = arrived.as_micros() / BUCKET_US;
         match self.buckets.back_mut() {
@@ -61,6 +71,21 @@ impl Timeline {
             }
         }
         self.offset_us = self.buckets.iter().map(|bucket| bucket.least_us).min();
+    }
+
+    /// One sample that is earlier than all others by a second would make everything overdue at once: three in a row must say so
+    /// before they are believed, and then nothing older is.
+    fn is_plausible(&mut self, transit_us: i64) -> bool {
+        let leaps = self
+            .offset_us
+            .is_some_and(|offset_us| transit_us < offset_us - LEAP_US);
+        self.leaps = if leaps { self.leaps + 1 } else { 0 };
+        if leaps && self.leaps >= BELIEVED_AFTER {
+            self.leaps = 0;
+            self.buckets.clear();
+            return true;
+        }
+        !leaps
     }
 
     /// Interarrival jitter, RFC 3550 section 6.4.1, in microseconds.
@@ -186,5 +211,18 @@ mod tests {
             "{}",
             timeline.jitter_us()
         );
+    }
+
+    #[test]
+    fn one_sample_from_the_future_moves_nothing_and_three_do() {
+        let mut timeline = Timeline::new();
+        let arrived = Instant::from_micros(10_000_000);
+        timeline.handle_sample(1_000_000, arrived);
+        for _ in 0..2 {
+            timeline.handle_sample(500_000_000, arrived);
+            assert_eq!(timeline.offset_us(), Some(9_000_000));
+        }
+        timeline.handle_sample(500_000_000, arrived);
+        assert_eq!(timeline.offset_us(), Some(-490_000_000));
     }
 }

@@ -108,20 +108,22 @@ fn read(socket: &Socket, packets: &Mutex<Vec<Packet>>, stop: &AtomicBool) {
     let mut buffer = vec![0; 65_536];
     let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
     loop {
+        // Asked to stop, it takes what is waiting and does not wait for more.
+        let stopping = stop.load(Ordering::Relaxed);
+        let flags = if stopping {
+            MsgFlags::MSG_DONTWAIT
+        } else {
+            MsgFlags::empty()
+        };
         let mut slices = [std::io::IoSliceMut::new(&mut buffer)];
-        let message = socket::recvmsg::<LinkAddr>(
-            socket.as_raw_fd(),
-            &mut slices,
-            Some(&mut control),
-            MsgFlags::empty(),
-        );
+        let message =
+            socket::recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags);
         let (length, at_ns) = match message {
             Ok(message) => (
                 message.bytes,
                 message.cmsgs().unwrap().find_map(stamp).unwrap_or(0),
             ),
-            // Quiet for a moment: everything sent before the stop has been read.
-            Err(nix::errno::Errno::EAGAIN) if stop.load(Ordering::Relaxed) => return,
+            Err(nix::errno::Errno::EAGAIN) if stopping => return,
             Err(_) => continue,
         };
         if let Some(packet) = read_ethernet(at_ns, &buffer[..length]) {

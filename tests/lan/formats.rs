@@ -98,8 +98,9 @@ fn is_the_music(source: &[Vec<f32>; 2], played: &[Block], channels: usize) {
         let likeness = measure::likeness(&source[side], &sides[side], 4_800, with_gain);
         println!("side {side}: {likeness:?}");
         assert!(likeness.snr_db >= 12.0, "side {side}: {likeness:?}");
+        // Two resamplers may disagree by a sample, and the best fit of a lossy copy by a fraction of one.
         assert!(
-            likeness.delay >= 311.0,
+            likeness.delay >= 309.0,
             "the encoder's look-ahead cannot vanish: {likeness:?}"
         );
         assert!(
@@ -107,12 +108,15 @@ fn is_the_music(source: &[Vec<f32>; 2], played: &[Block], channels: usize) {
             "side {side}: {likeness:?}"
         );
     }
-    let same = sides[0] == sides[1];
-    assert_eq!(
-        same,
-        channels == 1,
-        "left and right are the same in mono and only there"
-    );
+    let sides_alike = measure::likeness(&sides[0], &sides[1], 100, false);
+    println!("right against left: {sides_alike:?}");
+    if channels == 1 {
+        // Not equal to the last bit: the encoder knows nothing of mono.
+        assert!(
+            sides_alike.snr_db > 30.0,
+            "mono is the same on both sides: {sides_alike:?}"
+        );
+    }
     if channels > 1 {
         let crossed = measure::likeness(&source[0], &sides[1], 4_800, true);
         assert!(
@@ -385,9 +389,8 @@ fn sounds_like_each_piece(dir: &Path, played: &[Block], firsts: &[usize]) {
     for (index, title) in ["one", "two", "three"].into_iter().enumerate() {
         let source = music::decoded_by_ffmpeg(&dir.join(format!("{title}.flac")), 2);
         let part = &played[firsts[index]..firsts[index + 1]];
-        for side in 0..2 {
-            let likeness =
-                measure::likeness(&source[side], &wav::channel(part, side), 2_400, false);
+        for (side, channel) in source.iter().enumerate().take(2) {
+            let likeness = measure::likeness(channel, &wav::channel(part, side), 2_400, false);
             assert!(
                 likeness.snr_db >= 12.0,
                 "{title}, side {side}: {likeness:?}"

@@ -240,8 +240,8 @@ impl Drop for Node {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {
-            println!("--- {} (stderr)\n{}", self.name, tail(&self.stderr, 15));
-            println!("--- {} (events)\n{}", self.name, tail(&self.events, 12));
+            println!("--- {} (stderr)\n{}", self.name, tail(&self.stderr, 8));
+            println!("--- {} (events)\n{}", self.name, tail(&self.events, 3));
         }
     }
 }

@@ -82,7 +82,7 @@ fn packets_leave_on_the_grid_without_drift_and_nothing_else_is_on_the_media_port
 #[test]
 fn first_packet_leaves_within_half_a_second_of_the_command() {
     let Some(lan) = Lan::alone(1) else { return };
-    music::piece(48_000, 2, 120.0).save(&lan.dir.join("long.wav"), &[]);
+    music::piece(48_000, 2, 30.0).save(&lan.dir.join("long.wav"), &[]);
     let mut delays_ms = Vec::new();
     for attempt in 0..3 {
         let capture = Capture::start(&lan);
@@ -146,12 +146,10 @@ fn both_counters_wrap_in_the_middle_of_the_music_and_nobody_hears_it() {
     };
     let (seq_wraps, ts_wraps) = (falls(|frame| u32::from(frame.seq)), falls(|frame| frame.ts));
     println!("sequence wraps at {seq_wraps:?}, timestamp at {ts_wraps:?}");
+    // The sequence wraps when asked; the timestamp within the same stretch.
+    assert_eq!(seq_wraps, [100], "sequence wraps");
     assert!(
-        matches!(seq_wraps[..], [80..=120]),
-        "sequence wraps: {seq_wraps:?}"
-    );
-    assert!(
-        matches!(ts_wraps[..], [80..=120]),
+        matches!(ts_wraps[..], [10..=100]),
         "timestamp wraps: {ts_wraps:?}"
     );
     let first = listeners[0].events_named("tuned_in")[0]["frame"]
@@ -218,10 +216,10 @@ fn buffer_of_40_ms_plays_a_lossless_network_cleanly() {
             &["send", "--buffer", "40ms", &lan.path("song.wav")],
         );
         sender.wait_for_code(30, 0);
+        let said = sender.stderr();
         assert!(
-            sender.stderr().contains("40ms") || sender.stderr().contains("40 ms"),
-            "a buffer that small is warned of: {}",
-            sender.stderr()
+            said.contains("warning") && said.contains("below 100ms"),
+            "no warning: {said}"
         );
         let mut worst = 0.0_f64;
         for listener in &mut listeners {

@@ -189,7 +189,8 @@ fn a_source_that_returns_is_played_on_and_what_was_missed_is_concealed_at_once()
             listener.words()[3..],
             [off_air(OffAirReason::SourceLost), tuned_in(back)]
         );
-        assert_eq!(listener.player.statistics().concealed, missed);
+        listener.run_until(play(back + 19) + Duration::from_secs(1));
+        assert_eq!(listener.player.statistics().lost, missed);
     }
 }
 
