@@ -215,7 +215,7 @@ fn any_packet() -> impl Strategy<Value = (u64, u64, bool, u32, u32, u8)> {
 
 proptest! {
     // A leader that lies about its clock makes an hour's frames overdue at once: such cases take long.
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn whatever_comes_memory_is_bounded_and_the_laws_hold(
         packets in prop::collection::vec((any_packet(), 0u64..300_000, prop::bool::weighted(0.1)), 0..150),
