@@ -109,7 +109,7 @@ fn frames_before_the_first_one_are_in_no_counter() {
 }
 
 #[test]
-fn a_finished_player_counts_what_is_missing_as_lost_and_plays_nothing_more() {
+fn a_finished_player_has_one_more_block_to_fade_out_in_and_counts_what_is_missing_as_lost() {
     let mut listener = tuned();
     listener.on_time(packet(14));
     listener.run_until(play(12));

@@ -201,7 +201,7 @@ fn another_stations_packets_are_counted() {
 
 /// A packet of the station with any numbers in it, more often than not near what plays.
 fn any_packet() -> impl Strategy<Value = (u64, u64, bool, u32, u32, u8)> {
-    let index = prop_oneof![4 => 0u64..2_000, 1 => 0u64..400_000, 1 => 0u64..FrameIndex::LIMIT];
+    let index = prop_oneof![4 => 0u64..2_000, 1 => 0u64..40_000, 1 => 0u64..FrameIndex::LIMIT];
     let idle = prop_oneof![4 => Just(0u64), 1 => 0u64..2_000, 1 => 0u64..1 << 26];
     (
         index,
@@ -214,11 +214,11 @@ fn any_packet() -> impl Strategy<Value = (u64, u64, bool, u32, u32, u8)> {
 }
 
 proptest! {
-    // Three forged packets that agree can each conceal an hour: the harness, not the player, needs long for those.
+    // A leader that lies about its clock makes an hour's frames overdue at once: such cases take long.
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn whatever_comes_memory_is_bounded_and_the_laws_hold(
-        packets in prop::collection::vec((any_packet(), 0u64..300_000, prop::bool::weighted(0.1)), 0..400),
+        packets in prop::collection::vec((any_packet(), 0u64..300_000, prop::bool::weighted(0.1)), 0..150),
     ) {
         let mut listener = Listener::new();
         let mut now = due(0);
