@@ -196,7 +196,7 @@ impl Listener {
         {
             match decision {
                 Decision::Reset => self.voice.decoder.reset(),
-                Decision::Preroll { index } => drop(self.decode(index)),
+                Decision::Preroll { index } => self.decode_unheard(index),
                 Decision::Play {
                     index,
                     after_silence,
@@ -245,6 +245,13 @@ impl Listener {
                 .decode(payload, &mut self.voice.block)
                 .is_ok()
         })
+    }
+
+    /// Brings the decoder to where it would be if it had listened all along; a hole there is a hole, too.
+    fn decode_unheard(&mut self, index: FrameIndex) {
+        if !self.decode(index) {
+            drop(self.voice.decoder.conceal(&mut self.voice.block));
+        }
     }
 
     fn play(&mut self, index: FrameIndex, after_silence: bool) {

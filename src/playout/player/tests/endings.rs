@@ -186,7 +186,11 @@ fn a_source_that_returns_is_played_on_and_what_was_missed_is_concealed_at_once()
         );
         assert_eq!(
             listener.words()[3..],
-            [off_air(OffAirReason::SourceLost), tuned_in(back)]
+            [
+                off_air(OffAirReason::SourceLost),
+                tuned_in(back),
+                Output::Reset
+            ]
         );
         listener.run_until(play(back + 19) + Duration::from_secs(1));
         assert_eq!(listener.player.statistics().lost, missed);
