@@ -435,14 +435,16 @@ impl Player {
                 self.awaited = Some(run.first);
             }
         }
-        match self.phase {
-            Phase::Searching => {
-                self.phase = Phase::Joining {
-                    low: None,
-                    near: beat.next,
-                }
+        match (self.phase, beat.state) {
+            // A station that says goodbye before a frame of it was heard: there is nothing to wait for.
+            (Phase::Joining { low: None, .. }, State::Over(reason)) => {
+                self.queue.push(Output::OffAir {
+                    reason: reason.into(),
+                });
+                self.phase = Phase::Searching;
             }
-            Phase::Joining { low: None, .. } => {
+            (Phase::Searching, State::Over(_)) => {}
+            (Phase::Searching | Phase::Joining { low: None, .. }, _) => {
                 self.phase = Phase::Joining {
                     low: None,
                     near: beat.next,

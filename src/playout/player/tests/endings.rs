@@ -252,3 +252,18 @@ fn decoders_start_afresh_with_each_track_also_when_the_packets_that_say_so_are_l
     assert_eq!(titles, ["one", "two", "three"]);
     assert_eq!(listener.player.track_position(), Some(FRAME * 9));
 }
+
+#[test]
+fn a_station_that_says_goodbye_before_a_frame_was_heard_is_off_the_air_at_once() {
+    let mut listener = Listener::new();
+    listener.hears(&beat(0));
+    let goodbye = Heartbeat {
+        state: State::Over(EndReason::Left),
+        number: 1_000,
+        ..beat(0)
+    };
+    listener.hears(&goodbye);
+    listener.drain();
+    assert!(listener.player.is_off_air());
+    assert_eq!(listener.words().last(), Some(&off_air(OffAirReason::Left)));
+}
