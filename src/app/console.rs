@@ -12,12 +12,10 @@ pub trait Console {
     fn detail(&mut self, text: &str);
     /// Something went wrong and playing goes on; also shown with `-q`.
     fn warn(&mut self, text: &str);
-    /// The state of the command, several times a second; the console decides how often it shows it.
+    /// The state of the command, once a second; the console decides how often it shows it.
     fn status(&mut self, status: &Status<'_>);
     /// Nothing more comes: finish the live line.
     fn finish(&mut self);
-    /// Whether [`Console::status`] is shown continuously, so that it pays to call it often.
-    fn is_live(&self) -> bool;
 }
 
 /// What the live line and the plain line show.

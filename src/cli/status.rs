@@ -101,10 +101,6 @@ impl Console for StderrConsole {
             let _ = writeln!(std::io::stderr());
         }
     }
-
-    fn is_live(&self) -> bool {
-        self.terminal && !self.quiet
-    }
 }
 
 fn describe(status: &Status<'_>) -> String {
