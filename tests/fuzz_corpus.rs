@@ -102,8 +102,8 @@ fn control_seeds() -> Vec<Vec<u8>> {
         Message::Heartbeat(Box::new(beat)).to_bytes()
     };
     let good = beat(&|_| {});
-    // A name of 65 bytes, which no node of ours would write: hello, its node, the length, the name.
-    let long_name = [vec![1, 1, 7, 65], vec![b'a'; 65]].concat();
+    // A name of 65 bytes, which no node of ours would write: hello, its node, the length, the name, not founding.
+    let long_name = [vec![1, 1, 7, 65], vec![b'a'; 65], vec![0]].concat();
     vec![
         good.clone(),
         beat(&|beat| beat.state = State::Idle),
@@ -112,6 +112,7 @@ fn control_seeds() -> Vec<Vec<u8>> {
         Message::Hello(Hello {
             node: NodeId(7),
             name: "kitchen".into(),
+            founding: true,
         })
         .to_bytes(),
         vec![],

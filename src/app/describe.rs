@@ -47,6 +47,7 @@ fn ask(session: &mut Session, console: &mut dyn Console) -> Option<(Heartbeat, S
     let hello = Message::Hello(Hello {
         node: session.node,
         name: session.name.clone(),
+        founding: false,
     })
     .to_bytes();
     let begun = session.clock.now();

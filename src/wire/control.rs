@@ -108,6 +108,8 @@ pub struct Hello {
     pub node: NodeId,
     /// Its name.
     pub name: String,
+    /// It will found a station if nobody answers: of founders that hear each other, the one with the lowest id goes first.
+    pub founding: bool,
 }
 
 /// Why a datagram on the control port says nothing to us.
@@ -304,6 +306,7 @@ mod tests {
         let hello = Message::Hello(Hello {
             node: NodeId(1),
             name: "n".repeat(MAX_NAME_BYTES + 1),
+            founding: false,
         });
         let run = |first, starts_at, end: Option<u64>| {
             beat_with(|beat| {
@@ -448,12 +451,14 @@ mod tests {
     }
 
     fn any_message() -> impl Strategy<Value = Message> {
-        let hello = (any::<u64>(), "\\PC{0,16}").prop_map(|(node, name)| {
-            Message::Hello(Hello {
-                node: NodeId(node),
-                name,
-            })
-        });
+        let hello =
+            (any::<u64>(), "\\PC{0,16}", any::<bool>()).prop_map(|(node, name, founding)| {
+                Message::Hello(Hello {
+                    node: NodeId(node),
+                    name,
+                    founding,
+                })
+            });
         let numbers = (
             any::<(u32, u32, u64, u64, bool)>(),
             0u64..1 << 60,

@@ -201,7 +201,10 @@ impl Node {
     pub fn handle_control(&mut self, from: SocketAddr, message: &Message, now: Instant) {
         self.latest = self.latest.max(now);
         match message {
-            Message::Hello(hello) if hello.node != self.config.node => self.answer(from),
+            Message::Hello(hello) if hello.node != self.config.node => {
+                self.answer(from);
+                self.hear_founder(hello);
+            }
             Message::Heartbeat(beat) if beat.term.leader != self.config.node => {
                 self.hear_leader(from, beat)
             }
@@ -374,6 +377,7 @@ impl Node {
         let hello = Hello {
             node: self.config.node,
             name: self.config.name.clone(),
+            founding: true,
         };
         let bytes = Message::Hello(hello).to_bytes();
         self.outputs.push_back(Output::Control { to: None, bytes });

@@ -1,7 +1,8 @@
 //! Founding, leading, over: what each role knows, and how they follow each other.
 //!
-//! Only `become_*` changes the role. *Founding* asks twice and listens for 250 ms; whoever is heard keeps the group. Two
-//! founders that start together find out while *young*, in the first 2 s on air: one of them yields (PROTOCOL, "FOUND").
+//! Only `become_*` changes the role. *Founding* asks twice and listens for 250 ms; whoever is heard keeps the group. Of two
+//! founders that hear each other ask, the higher id listens on until the other one is on air. Those that did not find out
+//! in time do so while *young*, in the first 2 s on air: one of them yields (PROTOCOL, "FOUND").
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::{Event, MAX_WARNED_OF, Node, Output};
 use crate::station::clock::StationClock;
 use crate::station::pacing::Pacer;
 use crate::time::Instant;
-use crate::wire::control::{EndReason, Heartbeat, State};
+use crate::wire::control::{EndReason, Heartbeat, Hello, State};
 use crate::wire::rtcp;
 use crate::wire::{FrameIndex, Slot, StationId, Term};
 
@@ -18,6 +19,11 @@ use crate::wire::{FrameIndex, Slot, StationId, Term};
 const LISTEN: Duration = Duration::from_millis(250);
 /// When it asks for the second time.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How much longer it listens after a founder with a lower id has asked: for that one's first heartbeat to arrive, even if
+/// its second question was lost.
+const LISTEN_LONGER: Duration = Duration::from_millis(50);
+/// How long a founder listens at most while others with lower ids ask, too: what they can do to it must end.
+const LISTEN_AT_MOST: Duration = Duration::from_secs(2);
 /// For how long a station is young.
 pub(super) const YOUNG: Duration = Duration::from_secs(2);
 /// How long a station stays after the last frame has played: the delay of the network and of sound devices.
@@ -36,6 +42,8 @@ pub(super) enum Role {
         ask_at: Option<Instant>,
         /// Until when to listen.
         until: Instant,
+        /// Until when to listen at most, as others found, too.
+        until_at_most: Instant,
         /// A station whose packets were heard; its heartbeat will say more.
         media_heard: Option<StationId>,
     },
@@ -82,6 +90,7 @@ impl Role {
         Role::Founding {
             ask_at: Some(now + ASK_AGAIN_AFTER),
             until: now + LISTEN,
+            until_at_most: now + LISTEN_AT_MOST,
             media_heard: None,
         }
     }
@@ -117,6 +126,7 @@ impl Node {
             ask_at,
             until,
             media_heard,
+            ..
         } = &mut self.role
         else {
             return;
@@ -132,6 +142,20 @@ impl Node {
                 None if self.source.is_exhausted() => self.become_gone(),
                 None => self.become_leading(),
             }
+        }
+    }
+
+    /// Somebody else asks: if it is about to found with a lower id, its first heartbeat comes [`LISTEN`] from now at the latest.
+    pub(super) fn hear_founder(&mut self, hello: &Hello) {
+        if let Role::Founding {
+            until,
+            until_at_most,
+            ..
+        } = &mut self.role
+            && hello.founding
+            && hello.node < self.config.node
+        {
+            *until = (*until).max((self.latest + LISTEN + LISTEN_LONGER).min(*until_at_most));
         }
     }
 
