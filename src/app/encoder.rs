@@ -13,7 +13,8 @@ use crate::io::{random, terminal, thread};
 use crate::media::opus::{EncoderConfig, FRAME_SAMPLES};
 use crate::media::source::Source;
 use crate::media::track_encoder::{TrackEncoder, encoded_bytes_estimate};
-use crate::wire::TrackId;
+use crate::wire::control::MAX_TEXT_BYTES;
+use crate::wire::{TrackId, clip};
 
 /// Packets between the encoder and the tracks: 20 s, so that a sender that wakes every 20 ms never holds the encoder up.
 const CHANNEL_PACKETS: usize = 1_000;
@@ -155,14 +156,5 @@ fn stem(file: &Path) -> String {
         .map(|stem| stem.to_string_lossy().into_owned())
         .unwrap_or_default();
     let clean = terminal::sanitize(&stem);
-    clip(&clean, crate::wire::control::MAX_TEXT_BYTES)
-}
-
-/// The longest prefix of at most `bytes` that ends between characters.
-fn clip(text: &str, bytes: usize) -> String {
-    let end = (0..=bytes.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0);
-    text[..end].to_string()
+    clip(&clean, MAX_TEXT_BYTES).to_owned()
 }

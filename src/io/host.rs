@@ -1,9 +1,9 @@
 //! What is this machine called? The default of `--name`.
 
 use super::terminal::sanitize;
+use crate::wire::clip;
 
-/// Longest name of a node, in bytes of UTF-8.
-pub const MAX_NAME_BYTES: usize = 64;
+pub use crate::wire::control::MAX_NAME_BYTES;
 
 /// The host name, fit to be a node's name; `unnamed` if the machine has none.
 pub fn name() -> String {
@@ -20,17 +20,7 @@ pub fn name() -> String {
 pub fn node_name(text: &str) -> String {
     let clean = sanitize(text);
     let clean = clean.trim();
-    clean[..boundary(clean, MAX_NAME_BYTES)]
-        .trim_end()
-        .to_owned()
-}
-
-/// The last character boundary at or below `limit` (`str::floor_char_boundary` is newer than our oldest compiler).
-fn boundary(text: &str, limit: usize) -> usize {
-    (0..=limit.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0)
+    clip(clean, MAX_NAME_BYTES).trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -18,3 +18,30 @@ pub use ids::{
     FRAME, FRAME_MICROS, FrameIndex, NodeId, PlanDigest, RtpTimestamp, Seq, Slot, StationId, Term,
     TrackId,
 };
+
+/// The longest beginning of `text` that has at most `limit` bytes and ends between characters.
+/// (`str::floor_char_boundary` is newer than our oldest compiler.)
+pub fn clip(text: &str, limit: usize) -> &str {
+    let fits = (0..=text.len().min(limit))
+        .rev()
+        .find(|&at| text.is_char_boundary(at));
+    &text[..fits.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn text_is_cut_between_characters() {
+        let table = [
+            ("", 0, ""),
+            ("abc", 2, "ab"),
+            ("abc", 9, "abc"),
+            ("aü", 2, "a"),
+            ("ü", 1, ""),
+            ("ü", 2, "ü"),
+        ];
+        for (text, limit, cut) in table {
+            assert_eq!(super::clip(text, limit), cut, "{text} {limit}");
+        }
+    }
+}

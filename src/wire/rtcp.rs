@@ -31,14 +31,14 @@ pub fn sender_report(
         .rtp_timestamp(rtp.0)
         .packet_count(packets)
         .octet_count(octets);
-    let name = SdesItem::builder(SdesItem::CNAME, clip(cname));
+    let name = SdesItem::builder(SdesItem::CNAME, super::clip(cname, MAX_CNAME_BYTES));
     let sdes = Sdes::builder().add_chunk(SdesChunk::builder(station.0).add_item(name));
     to_bytes(&Compound::builder().add_packet(report).add_packet(sdes))
 }
 
 /// The station's goodbye: an empty RR + SDES/CNAME + BYE (RFC 3550 section 6.6).
 pub fn bye(station: StationId, cname: &str) -> Vec<u8> {
-    let name = SdesItem::builder(SdesItem::CNAME, clip(cname));
+    let name = SdesItem::builder(SdesItem::CNAME, super::clip(cname, MAX_CNAME_BYTES));
     let sdes = Sdes::builder().add_chunk(SdesChunk::builder(station.0).add_item(name));
     let goodbye = Bye::builder().add_source(station.0);
     let report = ReceiverReport::builder(station.0);
@@ -71,13 +71,6 @@ pub fn goodbyes(datagram: &[u8]) -> Vec<StationId> {
 fn ntp_timestamp(us: u64) -> u64 {
     let (seconds, rest) = (us / 1_000_000, us % 1_000_000);
     ((seconds & 0xffff_ffff) << 32) | ((rest << 32) / 1_000_000)
-}
-
-fn clip(cname: &str) -> &str {
-    let fits = (0..=cname.len().min(MAX_CNAME_BYTES))
-        .rev()
-        .find(|&at| cname.is_char_boundary(at));
-    &cname[..fits.unwrap_or(0)]
 }
 
 /// The builders can only fail on padding or lengths that we never ask for.

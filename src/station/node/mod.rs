@@ -19,14 +19,13 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::clock::StationClock;
 use super::programme::Programme;
 use super::source::Source;
 use crate::time::Instant;
 use crate::wire::control::{EndReason, Hello, MAX_NAME_BYTES, MAX_TEXT_BYTES, Message, State};
 use crate::wire::ids::{FRAME_MICROS, Numbering};
 use crate::wire::media::MediaPacket;
-use crate::wire::{FrameIndex, NodeId, StationId, Term, TrackId};
+use crate::wire::{FrameIndex, NodeId, StationId, Term, TrackId, clip};
 use roles::{Phase, Role};
 
 /// How many frames must be ready before a run starts: the cover horizon H of PROTOCOL.
@@ -173,7 +172,7 @@ impl Node {
     /// A node that starts to found its station: it asks at once whether another one is on air.
     pub fn new(config: Config, now: Instant) -> Node {
         let config = Config {
-            name: clip(&config.name, MAX_NAME_BYTES),
+            name: clip(&config.name, MAX_NAME_BYTES).to_owned(),
             ..config
         };
         let mut node = Node {
@@ -225,8 +224,8 @@ impl Node {
     pub fn add_track(&mut self, track: TrackId, title: &str, artist: &str) {
         self.source.add(
             track,
-            clip(title, MAX_TEXT_BYTES),
-            clip(artist, MAX_TEXT_BYTES),
+            clip(title, MAX_TEXT_BYTES).to_owned(),
+            clip(artist, MAX_TEXT_BYTES).to_owned(),
         );
     }
 
@@ -324,11 +323,6 @@ impl Node {
         self.role.lead().map(|lead| lead.term)
     }
 
-    /// The station clock, once there is one.
-    pub fn clock(&self) -> Option<StationClock> {
-        self.role.lead().map(|lead| lead.clock)
-    }
-
     /// The next frame to send.
     pub fn next(&self) -> FrameIndex {
         self.role.next().unwrap_or(self.config.first_frame)
@@ -349,18 +343,6 @@ impl Node {
             position: Duration::from_micros((entry.from + next.since(entry.first)) * FRAME_MICROS),
             duration: entry.duration(),
         })
-    }
-
-    /// What has been played and is not needed again: the frames of this track before this one, and all tracks before it.
-    /// `None` before anything was planned, and always in a loop.
-    pub fn played_before(&self) -> Option<(TrackId, u64)> {
-        let next = self.role.next().filter(|_| !self.source.is_looped())?;
-        let done =
-            |entry: &super::programme::Entry| (entry.track, entry.from + next.since(entry.first));
-        self.programme
-            .track_at(next)
-            .or(self.programme.last_track())
-            .map(done)
     }
 
     /// Frames sent since the founding.
@@ -397,12 +379,4 @@ impl Node {
     fn tell(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }
-}
-
-/// The longest beginning of `text` that has at most `limit` bytes.
-fn clip(text: &str, limit: usize) -> String {
-    let fits = (0..=text.len().min(limit))
-        .rev()
-        .find(|&at| text.is_char_boundary(at));
-    text[..fits.unwrap_or(0)].to_owned()
 }

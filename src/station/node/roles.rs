@@ -204,11 +204,12 @@ impl Node {
             station,
             addr,
         };
-        if matches!(self.role, Role::Leading { .. }) {
-            self.become_over(EndReason::Left);
-        }
         self.tell(busy);
-        self.become_gone();
+        match self.role {
+            // Whoever tuned in to us must hear that we left, even if a packet is lost.
+            Role::Leading { .. } => self.become_over(EndReason::Left),
+            _ => self.become_gone(),
+        }
     }
 
     /// Says that the programme is over, until the last frame has had time to play.

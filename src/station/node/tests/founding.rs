@@ -285,6 +285,13 @@ fn a_young_station_gives_way_to_an_old_one_and_says_goodbye() {
     let mut bench = Bench::with_tracks(config(), &[1_000]);
     bench.run_until(at_ms(1_999));
     bench.hear(&foreign_beat(NodeId(u64::MAX), false, State::Playing));
+    let (beats, frames) = (bench.beats().len(), bench.media().len());
+    bench.run_until(at_ms(3_000));
+    assert_eq!(bench.media().len(), frames, "not a frame more");
+    let goodbyes = bench.beats().split_off(beats - 1);
+    assert_eq!(goodbyes.len(), 3, "each of them may be lost");
+    let left = State::Over(EndReason::Left);
+    assert!(goodbyes.iter().all(|(_, beat)| beat.state == left));
     let events = bench.events();
     let [.., busy, off_air, done] = &events[..] else {
         panic!("{events:?}")

@@ -388,11 +388,6 @@ fn a_loop_has_no_seam_and_bounded_memory() {
             );
         }
         assert!(n >= 1_000 * lap);
-        assert_eq!(
-            bench.node.played_before(),
-            None,
-            "all of it is needed again"
-        );
     }
 }
 
@@ -642,14 +637,7 @@ fn texts_are_cut_to_what_a_heartbeat_holds() {
 #[test]
 fn the_getters_tell_where_we_are() {
     let mut bench = Bench::with_tracks(config(), &[50, 150]);
-    assert_eq!(
-        (
-            bench.node.playing(),
-            bench.node.term(),
-            bench.node.played_before()
-        ),
-        (None, None, None)
-    );
+    assert_eq!((bench.node.playing(), bench.node.term()), (None, None));
     bench.run_until(at_ms(1_190));
     let playing = bench.node.playing().unwrap();
     assert_eq!(
@@ -661,8 +649,4 @@ fn the_getters_tell_where_we_are() {
         (bench.node.next(), bench.node.term()),
         (FrameIndex(60), Some(config().term()))
     );
-    assert_eq!(bench.node.played_before(), Some((track(1), 10)));
-    assert_eq!(bench.node.clock().unwrap().station_us(at_ms(7)), 7_000);
-    bench.run_until(at_ms(4_500));
-    assert_eq!(bench.node.played_before(), Some((track(1), 150)));
 }
