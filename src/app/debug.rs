@@ -1,7 +1,8 @@
-//! Which station is founded, and where does it begin to count? At 0; in a debug build a test can ask for one that begins shortly
-//! before both wrap-arounds.
+//! What takes hours to reach: can a test begin shortly before it? In a debug build it can ask for a station that is founded
+//! shortly before both wrap-arounds, and for WAV files that are full after a few seconds.
 
 use crate::io::random::{self, RandomError};
+use crate::io::wav::MAX_FILE_BYTES;
 use crate::wire::{FrameIndex, StationId};
 
 /// A new station, drawn at random, and its first frame index.
@@ -34,6 +35,21 @@ pub(super) fn found() -> Result<(StationId, FrameIndex), RandomError> {
             return Ok((station, first));
         }
     }
+}
+
+/// The size in bytes at which a WAV file is full.
+#[cfg(not(debug_assertions))]
+pub(super) fn wav_limit() -> u64 {
+    MAX_FILE_BYTES
+}
+
+/// The size in bytes at which a WAV file is full: what its format can say, unless `LANRADIO_DEBUG_WAV_BYTES` asks for less.
+#[cfg(debug_assertions)]
+pub(super) fn wav_limit() -> u64 {
+    std::env::var("LANRADIO_DEBUG_WAV_BYTES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(MAX_FILE_BYTES)
 }
 
 #[cfg(debug_assertions)]

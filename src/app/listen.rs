@@ -277,10 +277,10 @@ impl Listener {
         };
         if spoken {
             concealment.apply(&mut self.voice.block);
+            self.write_block();
         } else {
-            self.voice.block.fill(0.0);
+            self.output.write_silence();
         }
-        self.write_block();
     }
 
     fn write_block(&mut self) {

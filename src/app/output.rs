@@ -2,7 +2,9 @@
 //!
 //! A file or a pipe is written by a thread of its own, so that a slow disk or a paused reader never keeps the network
 //! waiting. The queue between holds 30 s. When it is full, a file makes the listener wait (nothing is lost; the sockets hold
-//! what arrives), and a pipe loses the newest blocks, which are counted as underruns: its reader lives in real time.
+//! what arrives), and a pipe loses the newest blocks, which are counted as underruns: its reader lives in real time. That is also
+//! why a pipe gets no made-up silence while it has sound waiting: after an outage all missed blocks come at once, their time
+//! has passed, and a reader that was given them would be late by them for ever.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use crate::media::opus::{FRAME_VALUES, sample_to_i16};
 
 /// Blocks between the listener and its writer: 30 s, 5.8 MB when full.
 const QUEUE_BLOCKS: usize = 1_500;
+/// A pipe with more than this waiting (200 ms) gets no made-up silence.
+const PIPE_BACKLOG: usize = 10;
 /// How long a pipe's reader may take for what is left when the listener stops.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -46,7 +50,9 @@ enum Report {
 
 enum Sink {
     Null,
+    /// Takes its time: a WAV file, or standard output redirected to a file.
     File(Sender<Block>),
+    /// Read in real time.
     Pipe(Sender<Block>),
 }
 
@@ -72,7 +78,7 @@ impl Output {
         let sink = match config {
             OutputConfig::Null => Sink::Null,
             OutputConfig::File(path) => {
-                let mut file = WavFile::create(path)?;
+                let mut file = WavFile::create(path, super::debug::wav_limit())?;
                 let write = move |block: &Block| match file.write_block(block) {
                     Ok(()) => None,
                     Err(error) => Some(Report::Failed(error.to_string())),
@@ -82,6 +88,7 @@ impl Output {
             }
             OutputConfig::Stdout => {
                 let mut pipe = PcmStdout::open()?;
+                let is_file = pipe.is_file();
                 let write = move |block: &Block| match pipe.write_block(block) {
                     Ok(Written::Done | Written::Lost) => None,
                     Ok(Written::Closed) => Some(Report::Closed),
@@ -90,7 +97,11 @@ impl Output {
                 thread::spawn("stdout", move || {
                     write_all(&blocks, &reporter, &waker, write)
                 })?;
-                Sink::Pipe(sender)
+                if is_file {
+                    Sink::File(sender)
+                } else {
+                    Sink::Pipe(sender)
+                }
             }
         };
         Ok(Output {
@@ -101,6 +112,14 @@ impl Output {
             failed: false,
             underruns: 0,
         })
+    }
+
+    /// Plays one block of silence in place of a frame that is missing.
+    pub fn write_silence(&mut self) {
+        match &self.sink {
+            Sink::Pipe(queue) if queue.len() > PIPE_BACKLOG => {}
+            _ => self.write(&[0.0; FRAME_VALUES]),
+        }
     }
 
     /// Plays one block.
@@ -178,4 +197,37 @@ fn write_all(
         }
     }
     let _ = reporter.send(Report::Done);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_is_behind_gets_no_made_up_silence_and_a_file_gets_everything() {
+        for (paced, kept) in [
+            (true, PIPE_BACKLOG + 1 + 1),
+            (false, PIPE_BACKLOG + 1 + 500 + 1),
+        ] {
+            let (sender, blocks) = bounded(QUEUE_BLOCKS);
+            let mut output = Output {
+                sink: if paced {
+                    Sink::Pipe(sender)
+                } else {
+                    Sink::File(sender)
+                },
+                reports: bounded(1).1,
+                gain: 1.0,
+                closed: false,
+                failed: false,
+                underruns: 0,
+            };
+            let (sound, silence) = ([0.5; FRAME_VALUES], [0.0; FRAME_VALUES]);
+            (0..=PIPE_BACKLOG).for_each(|_| output.write(&silence));
+            (0..500).for_each(|_| output.write_silence());
+            output.write(&sound);
+            assert_eq!((blocks.len(), output.underruns), (kept, 0));
+            assert_ne!(blocks.iter().nth(kept - 1).unwrap()[0], 0);
+        }
+    }
 }

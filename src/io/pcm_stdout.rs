@@ -38,6 +38,11 @@ impl PcmStdout {
         }
     }
 
+    /// Whether it is a file, which takes its time, and not a pipe, which is read in real time.
+    pub fn is_file(&self) -> bool {
+        self.out.metadata().is_ok_and(|metadata| metadata.is_file())
+    }
+
     /// Writes one block; waits while a pipe is full. [`Written::Closed`] when nobody reads any more.
     pub fn write_block(&mut self, block: &[i16; BLOCK_SAMPLES]) -> Result<Written, PcmError> {
         self.bytes.clear();

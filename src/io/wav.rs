@@ -96,13 +96,12 @@ impl Store for File {
 }
 
 impl WavFile {
-    /// Creates `path`, overwriting a file of that name, with a header that says "empty".
-    pub fn create(path: &Path) -> Result<WavFile, WavError> {
-        WavFile::create_with_limit(path, MAX_FILE_BYTES)
-    }
-
-    /// The same, with another size (in bytes, header included, at most [`MAX_FILE_BYTES`]) at which the next part begins.
-    pub fn create_with_limit(path: &Path, max_file_bytes: u64) -> Result<WavFile, WavError> {
+    /// Creates `path`, overwriting a file of that name, with a header that says "empty". The next part begins at
+    /// `max_file_bytes`, the header included: [`MAX_FILE_BYTES`] at most.
+    ///
+    /// # Errors
+    /// If its folder is missing, if it is no regular file, or if the system refuses it.
+    pub fn create(path: &Path, max_file_bytes: u64) -> Result<WavFile, WavError> {
         WavFile::create_in(path, max_file_bytes, open_file)
     }
 
@@ -341,7 +340,7 @@ pub(super) mod tests {
     fn file_is_valid_after_every_write() {
         let folder = Folder::new();
         let path = folder.path("a.wav");
-        let mut wav = WavFile::create(&path).unwrap();
+        let mut wav = WavFile::create(&path, MAX_FILE_BYTES).unwrap();
         let mut expected = Vec::new();
         assert_eq!(samples(&path), expected);
         for value in [1, -2, i16::MAX, i16::MIN] {
@@ -356,7 +355,7 @@ pub(super) mod tests {
         let folder = Folder::new();
         let path = folder.path("a.wav");
         std::fs::write(&path, vec![7; 100_000]).unwrap();
-        let _wav = WavFile::create(&path).unwrap();
+        let _wav = WavFile::create(&path, MAX_FILE_BYTES).unwrap();
         assert!(samples(&path).is_empty());
     }
 
@@ -364,8 +363,7 @@ pub(super) mod tests {
     fn full_part_goes_on_in_the_next() {
         let folder = Folder::new();
         let path = folder.path("a.wav");
-        let mut wav =
-            WavFile::create_with_limit(&path, HEADER_BYTES + 2 * BLOCK_BYTES + 1).unwrap();
+        let mut wav = WavFile::create(&path, HEADER_BYTES + 2 * BLOCK_BYTES + 1).unwrap();
         (0..5).for_each(|value| wav.write_block(&block(value)).unwrap());
         assert_eq!(samples(&path), [block(0), block(1)].concat());
         assert_eq!(
@@ -398,7 +396,12 @@ pub(super) mod tests {
     #[test]
     fn missing_folder_and_special_files_are_refused() {
         let folder = Folder::new();
-        let error = |path: &Path| WavFile::create(path).err().unwrap().to_string();
+        let error = |path: &Path| {
+            WavFile::create(path, MAX_FILE_BYTES)
+                .err()
+                .unwrap()
+                .to_string()
+        };
         assert!(error(&folder.path("no/a.wav")).contains("does not exist"));
         assert!(error(&folder.path("")).contains("a folder has this name"));
         assert!(error(Path::new("/dev/null")).contains("a FIFO or device"));

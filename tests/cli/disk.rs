@@ -62,3 +62,29 @@ fn full_disk_is_one_error_and_the_listener_goes_on_to_the_end() {
         "what fits is kept, whole: {kept} blocks"
     );
 }
+
+#[test]
+fn a_full_wav_file_goes_on_in_the_next_part_without_losing_a_sample() {
+    if cfg!(not(debug_assertions)) {
+        return cannot("small WAV parts", "a debug build");
+    }
+    let studio = Studio::new();
+    studio.tone("a.wav", 3_000, 440.0);
+    // 50 blocks of 3,840 bytes after a header of 44.
+    let small = [("LANRADIO_DEBUG_WAV_BYTES", "192044")];
+    let parts = studio.start_with(&small, "listen --output file:out.wav --once");
+    parts.wait_stderr("lo");
+    let whole = studio.listener("listen --output file:whole.wav --once");
+    studio.run("send a.wav").exits(0);
+    parts.finish().exits(0);
+    whole.finish().exits(0);
+
+    let names = ["out.wav", "out-2.wav", "out-3.wav", "out-4.wav"];
+    let recordings = names.map(|name| studio.recording(name));
+    assert_eq!(
+        recordings.each_ref().map(|part| blocks(part)),
+        [50, 50, 50, 1]
+    );
+    assert_eq!(recordings.concat(), studio.recording("whole.wav"));
+    assert!(!studio.has("out-5.wav"));
+}
