@@ -1,0 +1,80 @@
+//! What somebody can do to a listener who knows the station's numbers and sends a few packets in its name.
+
+use super::super::*;
+use super::harness::*;
+use crate::wire::control::Heartbeat;
+
+const MICRO: Duration = Duration::from_micros(1);
+
+/// Frames 0..100 were heard on time, with their heartbeats.
+fn following() -> Listener {
+    let mut listener = Listener::new();
+    listener.is_sent(0..100);
+    listener
+}
+
+impl Listener {
+    /// The true station goes on, on time.
+    fn is_sent(&mut self, frames: std::ops::Range<u64>) {
+        for n in frames {
+            if n.is_multiple_of(5) {
+                self.hears(&beat(n));
+            }
+            self.run_until(due(n) - MICRO);
+            let _ = self.receive(packet(n), due(n));
+        }
+    }
+
+    /// How many frames were concealed by the time frame `last` was played, and whether that one was.
+    fn concealed_until(&mut self, last: u64) -> u64 {
+        self.run_until(play(last));
+        assert_eq!(self.decided.last(), Some(&(last, true)));
+        self.player.statistics().concealed
+    }
+}
+
+#[test]
+fn a_packet_or_heartbeat_of_the_near_future_makes_nothing_overdue() {
+    let mut listener = following();
+    let _ = listener.receive(packet(145), due(100));
+    listener.is_sent(100..200);
+    let early = Heartbeat {
+        sent_at_us: 200 * crate::wire::FRAME_MICROS + 900_000,
+        ..beat(201)
+    };
+    let _ = listener.player.handle_heartbeat(&early, due(200), due(200));
+    listener.is_sent(200..1_000);
+    assert_eq!(listener.concealed_until(999), 0);
+}
+
+#[test]
+fn heartbeats_that_agree_on_a_far_future_make_nothing_overdue() {
+    let mut listener = following();
+    for k in 1..=3 {
+        let early = Heartbeat {
+            number: 100 + k,
+            sent_at_us: 500_000_000,
+            ..beat(100)
+        };
+        let _ = listener.player.handle_heartbeat(&early, due(100), due(100));
+    }
+    listener.is_sent(100..1_000);
+    assert_eq!(listener.concealed_until(999), 0);
+}
+
+#[test]
+fn a_join_whose_first_packets_were_held_back_plays_on_time_soon_and_without_a_gap() {
+    for held_back in [10, 20, 60] {
+        let mut listener = Listener::new();
+        (0..held_back).for_each(|n| {
+            let _ = listener.receive(packet(n), due(held_back));
+        });
+        listener.is_sent(held_back..200);
+        assert_eq!(
+            listener.concealed_until(199),
+            0,
+            "{held_back} frames held back"
+        );
+        assert_eq!(listener.player.poll_timeout(), Some(play(200)));
+    }
+}
