@@ -6,8 +6,8 @@
 //! 500 ppm the minimum of 8 s is 4 ms old at worst, a tenth of the smallest buffer.
 //!
 //! A minimum believes whoever is earliest, and anybody can forge a packet of the future: it would make all that is held overdue at
-//! once. So a second may bring the minimum down by a little only. What is earlier than that is believed when for a while nothing
-//! else was heard: then the first samples were late ones, or this machine's clock stood still (a virtual machine was paused).
+//! once. So a second may bring the minimum down by a little only. What is earlier than that is believed when for a while
+//! nothing else was heard: then the first samples were late ones, or this machine's clock stood still (a virtual machine was paused).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,13 +27,20 @@ const STEP_US: i64 = 20_000;
 /// The same for the first second: access points hold multicast back for up to three beacon intervals of 102 ms. Must be shorter
 /// than the usual buffer (500 ms).
 const FIRST_STEP_US: i64 = 300_000;
-/// Samples that are earlier still are believed when there was no other for this long.
+/// Samples that are earlier still are believed when they agree and there was no other for this long.
 const BELIEVED_AFTER: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     number: u64,
     least_us: i64,
+}
+
+/// Samples that are too early and agree on how much.
+#[derive(Clone, Copy, Debug)]
+struct Leap {
+    since: Instant,
+    transit_us: i64,
 }
 
 /// The station clock in local time. See the module.
@@ -46,8 +53,8 @@ pub struct Timeline {
     /// Samples earlier than this are not believed at once.
     floor_us: i64,
     floor_since: Instant,
-    /// Since when all samples have been too early to believe.
-    leaping_since: Option<Instant>,
+    /// The first of those that were too early to believe, if no other was heard since.
+    leap: Option<Leap>,
 }
 
 impl Timeline {
@@ -103,11 +110,16 @@ impl Timeline {
             (self.floor_us, self.floor_since) = (least_us - STEP_US, arrived);
         }
         if transit_us >= self.floor_us {
-            self.leaping_since = None;
+            self.leap = None;
             return true;
         }
-        let since = *self.leaping_since.get_or_insert(arrived);
-        let is_believed = arrived.since(since) >= BELIEVED_AFTER;
+        let agrees = |leap: &Leap| leap.transit_us.abs_diff(transit_us) <= FIRST_STEP_US as u64;
+        let leap = self.leap.filter(agrees).unwrap_or(Leap {
+            since: arrived,
+            transit_us,
+        });
+        self.leap = Some(leap);
+        let is_believed = arrived.since(leap.since) >= BELIEVED_AFTER;
         if is_believed {
             self.buckets.clear();
             self.begin(transit_us, arrived);
@@ -117,7 +129,7 @@ impl Timeline {
 
     fn begin(&mut self, transit_us: i64, arrived: Instant) {
         (self.floor_us, self.floor_since) = (transit_us - FIRST_STEP_US, arrived);
-        self.leaping_since = None;
+        self.leap = None;
     }
 
     /// Interarrival jitter, RFC 3550 section 6.4.1, in microseconds.

@@ -12,8 +12,10 @@ use crate::wire::media::MediaPacket;
 
 /// The window: frames are accepted from the next one to be decided up to this many after it.
 const WINDOW: u64 = CAPACITY as u64;
-/// A run's first frame is sent when it is due. One that would be due this much after its arrival is garbage.
+/// Frames are sent when they are due. One that would be due this much after its arrival is garbage.
 const EARLIEST: Duration = Duration::from_secs(1);
+/// As long as the station was heard within this time, packets that contradict it are wrong, however many agree.
+const BELIEVED_FOR: Duration = Duration::from_secs(1);
 
 impl Player {
     /// A media packet came: `arrived` is when (the kernel's stamp, if there is one), `now` is when it is read.
@@ -88,6 +90,9 @@ impl Player {
         if head.index < self.next().unwrap_or(self.floor) {
             return Err(misfit); // what is decided stays decided, whoever agrees
         }
+        if self.is_contradicted(&head) {
+            return Err(misfit);
+        }
         match self.evidence.add(head, payload) {
             Some(agreeing) => {
                 self.believe(&agreeing);
@@ -115,15 +120,16 @@ impl Player {
             // A listener that was stopped while it joined has its first frames overdue.
             self.advance();
         }
-        let early = self
-            .timeline
-            .local(head.slot().due_us())
-            .is_some_and(|due| due > head.arrived + EARLIEST);
-        let fits = match self.runs.fit(index, head.idle, head.marker) {
-            Fit::Known => true,
-            Fit::Starts => !early,
-            Fit::Unknown => false,
-        };
+        let fit = self.runs.fit(index, head.idle, head.marker);
+        if fit == Fit::Known && self.is_early(head) {
+            // If all frames of the run come early, it is the timeline that is wrong.
+            self.timeline
+                .handle_sample(head.slot().due_us(), head.arrived);
+            if self.is_early(head) {
+                return Err(Rejection::TooFar(index));
+            }
+        }
+        let fits = fit == Fit::Known || fit == Fit::Starts && !self.is_early(head);
         let has_place = self.in_window(index) || fits && self.make_room(index);
         if !has_place {
             return Err(Rejection::TooFar(index));
@@ -133,6 +139,19 @@ impl Player {
         } else {
             Err(Rejection::Timestamp(index))
         }
+    }
+
+    /// Whether a frame comes long before it is due.
+    fn is_early(&self, head: &Head) -> bool {
+        let due = self.timeline.local(head.slot().due_us());
+        due.is_some_and(|due| due > head.arrived + EARLIEST)
+    }
+
+    /// Whether a packet contradicts a station that is heard: frames are sent when they are due, and idle time only grows.
+    fn is_contradicted(&self, head: &Head) -> bool {
+        let is_heard = self.now.since(self.heard_at) < BELIEVED_FOR;
+        let idle = self.runs.idle_before(head.index);
+        is_heard && (self.is_early(head) || idle.is_some_and(|idle| head.idle < idle))
     }
 
     /// The next frame to be decided, once playing has begun.

@@ -78,3 +78,42 @@ fn a_join_whose_first_packets_were_held_back_plays_on_time_soon_and_without_a_ga
         assert_eq!(listener.player.poll_timeout(), Some(play(200)));
     }
 }
+
+#[test]
+fn frames_are_not_taken_before_they_can_have_been_sent() {
+    let mut listener = following();
+    for n in 200..900 {
+        let refused = listener.receive(packet(n), due(100));
+        assert_eq!(refused, Err(Rejection::TooFar(FrameIndex(n))));
+    }
+    listener.is_sent(100..1_000);
+    assert_eq!(listener.concealed_until(999), 0);
+    assert_eq!(listener.player.statistics().duplicate, 0);
+}
+
+#[test]
+fn a_machine_whose_clock_stood_still_plays_on_within_half_a_second() {
+    let mut listener = following();
+    let stood_still = FRAME * 250;
+    for n in 350..500 {
+        let arrives = due(n) - stood_still;
+        listener.run_until(arrives - MICRO);
+        let _ = listener.receive(packet(n), arrives);
+    }
+    listener.run_until(play(499) - stood_still);
+    let stretches = listener.stretches();
+    let (from, to, with_data) = stretches.last().copied().unwrap();
+    assert!(from <= 350 + 25 && to == 500 && with_data, "{stretches:?}");
+}
+
+#[test]
+fn packets_that_agree_conceal_nothing_as_long_as_the_station_is_heard() {
+    for (far, idle) in [(170_000, 0), (5_000, 0), (150, 50_000)] {
+        let mut listener = following();
+        for n in far..far + 10 {
+            assert!(listener.receive(packet(n).idle(idle), due(100)).is_err());
+        }
+        listener.is_sent(100..1_000);
+        assert_eq!(listener.concealed_until(999), 0, "{far} {idle}");
+    }
+}

@@ -54,23 +54,30 @@ fn one_packet_beyond_the_window_is_garbage_and_three_that_agree_are_followed() {
             Err(Rejection::TooFar(FrameIndex(stray)))
         );
     }
-    let jump = [5_000, 5_001, 5_002].map(|n| listener.receive(packet(n), play(5)).is_ok());
-    assert_eq!(jump, [false, false, true]);
+    // Nobody is believed while the station is heard, and everybody when it is not.
+    let heard_nothing_at = due(9) + Duration::from_secs(1);
+    for (now, believed) in [
+        (heard_nothing_at - Duration::from_micros(1), false),
+        (heard_nothing_at, true),
+    ] {
+        let jump = [5_000, 5_001, 5_002].map(|n| listener.receive(packet(n), now).is_ok());
+        assert_eq!(jump, [false, false, believed]);
+    }
     listener.drain();
     assert_eq!(listener.stretches(), [(0, 10, true), (10, 5_000, false)]);
-    assert_eq!(listener.rejected("too_far"), 6);
-    listener.run_until(play(5) + BUFFER);
+    assert_eq!(listener.rejected("too_far"), 9);
+    listener.run_until(heard_nothing_at + BUFFER);
     assert_eq!(listener.stretches().last(), Some(&(5_000, 5_003, true)));
 }
 
 #[test]
 fn a_gap_of_more_than_an_hour_is_not_concealed_but_tuned_in_anew() {
     let mut listener = tuned();
-    let far = MAX_GAP + 100;
+    let (far, heard_nothing_at) = (MAX_GAP + 100, due(9) + Duration::from_secs(1));
     for n in far..far + 12 {
-        let _ = listener.receive(packet(n), play(5) + FRAME * (n - far) as u32);
+        let _ = listener.receive(packet(n), heard_nothing_at + FRAME * (n - far) as u32);
     }
-    listener.run_until(play(5) + BUFFER + FRAME * 11);
+    listener.run_until(heard_nothing_at + BUFFER + FRAME * 11);
     assert_eq!(
         listener
             .words()
