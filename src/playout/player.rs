@@ -218,6 +218,8 @@ pub struct Player {
     statistics: Statistics,
     /// The highest index that was accepted.
     high: Option<FrameIndex>,
+    /// What the leader said last that it will send next.
+    told_next: Option<FrameIndex>,
     /// Before playing began anew: nothing below it is decided again.
     floor: FrameIndex,
     /// A run that was announced to us before its first frame was sent: we are there from its start.
@@ -254,6 +256,7 @@ impl Player {
             queue: Queue::default(),
             statistics: Statistics::default(),
             high: None,
+            told_next: None,
             floor: FrameIndex::default(),
             awaited: None,
             missing: VecDeque::new(),

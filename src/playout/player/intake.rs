@@ -253,6 +253,7 @@ impl Player {
         self.runs.clear();
         self.timeline.reset();
         self.high = None;
+        self.told_next = None;
         self.awaited = None;
         self.phase = Phase::Searching;
     }
@@ -300,7 +301,6 @@ impl Player {
     /// Puts a frame in its place, or counts what it is if it comes too late for that.
     fn keep(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
         let index = head.index;
-        self.heard_at = self.now;
         self.evidence.clear();
         if self.next().is_some_and(|next| index < next) {
             return self.keep_old(&head, payload);
@@ -355,7 +355,11 @@ impl Player {
         if first_copy && self.high.is_some_and(|high| high > index) {
             self.statistics.reordered += 1;
         }
-        self.high = self.high.max(Some(index));
+        // Life is progress: copies of what was heard before can come from anywhere.
+        if self.high.is_none_or(|high| high < index) {
+            self.high = Some(index);
+            self.heard_at = self.now;
+        }
     }
 
     /// A copy of a frame that is already decided. It is still worth keeping: as history for others.
@@ -414,7 +418,13 @@ impl Player {
                 held
             }
         };
-        self.heard_at = self.now;
+        let progress = known != Some(beat.term)
+            || self.told_next.is_none_or(|told| told < beat.next)
+            || beat.state != State::Playing;
+        if progress {
+            self.heard_at = self.now;
+        }
+        self.told_next = Some(beat.next);
         self.learn(beat, arrived);
         if known != Some(beat.term) {
             self.queue.push(Output::Leader {

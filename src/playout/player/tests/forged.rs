@@ -117,3 +117,22 @@ fn packets_that_agree_conceal_nothing_as_long_as_the_station_is_heard() {
         assert_eq!(listener.concealed_until(999), 0, "{far} {idle}");
     }
 }
+
+#[test]
+fn copies_of_what_was_heard_keep_no_dead_station_on_the_air() {
+    let mut listener = following();
+    let lost_at = due(99) + SOURCE_LOST_AFTER;
+    for n in 100..400 {
+        listener.run_until(due(n));
+        let _ = listener.receive(packet(99), due(n));
+        let _ = listener.receive(packet(50), due(n));
+        let repeated = Heartbeat {
+            number: n,
+            sent_at_us: n * crate::wire::FRAME_MICROS,
+            ..beat(95)
+        };
+        let _ = listener.player.handle_heartbeat(&repeated, due(n), due(n));
+        assert_eq!(listener.player.is_off_air(), due(n) >= lost_at);
+        listener.run_until(due(n));
+    }
+}
