@@ -59,6 +59,7 @@ impl Player {
                 Phase::Joining { low: None, .. }
                     if self.now >= self.heard_at + SOURCE_LOST_AFTER =>
                 {
+                    self.lose_source();
                     self.phase = Phase::Searching;
                 }
                 Phase::Playing { next } => {
@@ -239,8 +240,20 @@ impl Player {
     }
 
     fn become_off_air(&mut self, next: FrameIndex, reason: OffAirReason) {
-        self.queue.push(Output::OffAir { reason });
+        match reason {
+            OffAirReason::SourceLost => self.lose_source(),
+            _ => self.queue.push(Output::OffAir { reason }),
+        }
         self.phase = Phase::OffAir { next };
+    }
+
+    /// Whoever is heard next is followed, whatever term was claimed before: nobody can silence a listener for good by claiming
+    /// the highest one.
+    fn lose_source(&mut self) {
+        self.queue.push(Output::OffAir {
+            reason: OffAirReason::SourceLost,
+        });
+        self.terms = Terms::default();
     }
 
     /// Frames of which no copy came in time to count as late are lost.

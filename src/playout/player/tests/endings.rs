@@ -259,11 +259,23 @@ fn a_station_that_says_goodbye_before_a_frame_was_heard_is_off_the_air_at_once()
     listener.hears(&beat(0));
     let goodbye = Heartbeat {
         state: State::Over(EndReason::Left),
-        number: 1_000,
+        number: 2,
         ..beat(0)
     };
     listener.hears(&goodbye);
     listener.drain();
     assert!(listener.player.is_off_air());
     assert_eq!(listener.words().last(), Some(&off_air(OffAirReason::Left)));
+}
+
+#[test]
+fn a_station_that_dies_before_its_first_frame_is_lost() {
+    let mut listener = Listener::new();
+    listener.hears(&told(State::Idle, 0, 0, None));
+    listener.run_until(due(0) + SOURCE_LOST_AFTER - Duration::from_micros(1));
+    assert_eq!(listener.words(), [leader(1, "first")]);
+    listener.run_until(due(0) + SOURCE_LOST_AFTER);
+    let lost = off_air(OffAirReason::SourceLost);
+    assert_eq!(listener.words(), [leader(1, "first"), lost]);
+    assert!(listener.player.is_off_air());
 }
