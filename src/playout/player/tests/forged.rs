@@ -18,7 +18,8 @@ impl Listener {
     fn is_sent(&mut self, frames: std::ops::Range<u64>) {
         for n in frames {
             if n.is_multiple_of(5) {
-                self.hears(&beat(n));
+                self.run_until(due(n) - MICRO);
+                let _ = self.player.handle_heartbeat(&beat(n), due(n), due(n));
             }
             self.run_until(due(n) - MICRO);
             let _ = self.receive(packet(n), due(n));
@@ -135,4 +136,44 @@ fn copies_of_what_was_heard_keep_no_dead_station_on_the_air() {
         assert_eq!(listener.player.is_off_air(), due(n) >= lost_at);
         listener.run_until(due(n));
     }
+}
+
+#[test]
+fn the_highest_term_silences_a_listener_for_five_seconds_at_most() {
+    let mut listener = following();
+    for n in [100, 112] {
+        let forged = packet(n).term(u32::MAX).plan(9);
+        let _ = listener.receive(forged, due(n) - MICRO);
+        listener.is_sent(n..n + 12);
+    }
+    listener.is_sent(124..600);
+    listener.run_until(play(599));
+    let (from, to, with_data) = listener.stretches().last().copied().unwrap();
+    assert!(
+        from <= 112 + 250 + 10 && to == 600 && with_data,
+        "{from} to {to}"
+    );
+}
+
+#[test]
+fn a_heartbeat_of_the_highest_number_does_not_make_all_others_old() {
+    let mut listener = following();
+    let forged = Heartbeat {
+        number: u64::MAX,
+        buffer_ms: 5_000,
+        ..beat(101)
+    };
+    let _ = listener
+        .player
+        .handle_heartbeat(&forged, due(100), due(100));
+    listener.is_sent(100..200);
+    assert_eq!(listener.player.buffer(), BUFFER);
+    // One that comes after a while may have risen by as much as heartbeats do meanwhile.
+    let later = Heartbeat {
+        number: 196 + 64 + 32,
+        buffer_ms: 300,
+        ..beat(245)
+    };
+    listener.hears(&later);
+    assert_eq!(listener.player.buffer(), Duration::from_millis(300));
 }

@@ -97,13 +97,17 @@ fn a_machine_that_slept_for_two_hours_does_not_play_two_hours_of_silence() {
     let mut listener = tuned();
     let wakes = 2 * 3600 * 50;
     // Only a heartbeat was waiting.
+    let numbered = |number, next| Heartbeat {
+        number,
+        ..beat(next)
+    };
     listener
         .player
-        .handle_heartbeat(&beat(wakes), due(wakes), due(wakes))
+        .handle_heartbeat(&numbered(2, wakes), due(wakes), due(wakes))
         .unwrap();
     listener.run_until(due(wakes));
     assert!(listener.decided.len() < 300, "{}", listener.decided.len());
-    listener.hears(&beat(wakes + 1));
+    listener.hears(&numbered(3, wakes + 1));
     (wakes + 1..wakes + 30).for_each(|n| listener.on_time(packet(n)));
     listener.run_until(play(wakes + 29));
     assert_eq!(
