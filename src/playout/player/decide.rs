@@ -14,6 +14,7 @@ impl Player {
     pub fn handle_finish(&mut self) {
         if let Phase::Playing { next } = self.phase
             && self.play_time(next).is_some()
+            && !self.stands_still(next)
         {
             self.decide(next);
         }
@@ -32,7 +33,8 @@ impl Player {
                 let ends_at = self
                     .over_at(next)
                     .map_or_else(|| self.silent_at(next), |(at, _)| at);
-                Some(self.play_time(next).map_or(ends_at, |at| at.min(ends_at)))
+                let next_at = self.play_time(next).filter(|_| !self.stands_still(next));
+                Some(next_at.map_or(ends_at, |at| at.min(ends_at)))
             }
             Phase::Searching | Phase::OffAir { .. } | Phase::Finished => gives_up,
         }
@@ -66,7 +68,8 @@ impl Player {
                     let silent_at = self.silent_at(next);
                     let next_at = self
                         .play_time(next)
-                        .filter(|at| *at <= self.now && *at < silent_at);
+                        .filter(|at| *at <= self.now && *at < silent_at)
+                        .filter(|_| !self.stands_still(next));
                     if next_at.is_some_and(|at| self.now.since(at) > FRAME * MAX_GAP as u32)
                         && self.next_held(next).is_none()
                     {
@@ -198,6 +201,23 @@ impl Player {
             self.queue.push(Output::Track(track.clone()));
             self.announced_track = Some(track.clone());
         }
+    }
+
+    /// Silence that may have no end is not decided: the hole has faded out, nobody is heard, and nobody said that there is a frame
+    /// `next`. If one from there on comes, what was missed is overdue; if none does, the programme ended here.
+    fn stands_still(&self, next: FrameIndex) -> bool {
+        let is_known = |last: Option<FrameIndex>| last.is_some_and(|last| last >= next);
+        let told = self
+            .told_next
+            .and_then(|told| told.0.checked_sub(1))
+            .map(FrameIndex);
+        let ends_later = matches!(self.state, Some(State::Over(_)))
+            && self.runs.end().is_some_and(|end| end > next);
+        self.hole >= crate::playout::fade::SILENT_AFTER
+            && self.now.since(self.heard_at) >= STILL_AFTER
+            && !is_known(self.high)
+            && !is_known(told)
+            && !ends_later
     }
 
     /// When the source is lost, if nothing more is heard. What is still buffered is played out first, and a programme
