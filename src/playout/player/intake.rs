@@ -61,9 +61,12 @@ impl Player {
             return Err(Rejection::StaleTerm);
         }
         let index = self.numbering.index(element.index_high, packet.seq);
-        let slot = self
-            .numbering
-            .slot(Slot(index.0), packet.timestamp)
+        // A timestamp fixes the slot modulo 15 days: idle time goes on from that of the run before, if that makes sense.
+        let idle = self.runs.idle_before(index).unwrap_or_default();
+        let slot_from = |idle| self.numbering.slot(Slot(index.0 + idle), packet.timestamp);
+        let slot = slot_from(idle)
+            .filter(|slot| !self.is_early(*slot, arrived))
+            .or_else(|| slot_from(0))
             .ok_or(Rejection::Timestamp(index))?;
         let idle = slot.0 - index.0;
         let (term, plan, flags) = (element.term, element.plan, element.flags);
@@ -121,15 +124,16 @@ impl Player {
             self.advance();
         }
         let fit = self.runs.fit(index, head.idle, head.marker);
-        if fit == Fit::Known && self.is_early(head) {
+        if fit == Fit::Known && self.is_early(head.slot(), head.arrived) {
             // If all frames of the run come early, it is the timeline that is wrong.
             self.timeline
                 .handle_sample(head.slot().due_us(), head.arrived);
-            if self.is_early(head) {
+            if self.is_early(head.slot(), head.arrived) {
                 return Err(Rejection::TooFar(index));
             }
         }
-        let fits = fit == Fit::Known || fit == Fit::Starts && !self.is_early(head);
+        let fits =
+            fit == Fit::Known || fit == Fit::Starts && !self.is_early(head.slot(), head.arrived);
         let has_place = self.in_window(index) || fits && self.make_room(index);
         if !has_place {
             return Err(Rejection::TooFar(index));
@@ -142,16 +146,18 @@ impl Player {
     }
 
     /// Whether a frame comes long before it is due.
-    fn is_early(&self, head: &Head) -> bool {
-        let due = self.timeline.local(head.slot().due_us());
-        due.is_some_and(|due| due > head.arrived + EARLIEST)
+    fn is_early(&self, slot: Slot, arrived: Instant) -> bool {
+        let due = self.timeline.local(slot.due_us());
+        due.is_some_and(|due| due > arrived + EARLIEST)
     }
 
     /// Whether a packet contradicts a station that is heard: frames are sent when they are due, and idle time only grows.
     fn is_contradicted(&self, head: &Head) -> bool {
         let is_heard = self.now.since(self.heard_at) < BELIEVED_FOR;
         let idle = self.runs.idle_before(head.index);
-        is_heard && (self.is_early(head) || idle.is_some_and(|idle| head.idle < idle))
+        is_heard
+            && (self.is_early(head.slot(), head.arrived)
+                || idle.is_some_and(|idle| head.idle < idle))
     }
 
     /// The next frame to be decided, once playing has begun.

@@ -194,6 +194,28 @@ fn both_wrap_arounds_in_mid_play_are_inaudible() {
 }
 
 #[test]
+fn a_station_may_be_idle_for_years_if_never_for_fifteen_days_at_a_time() {
+    let pause = (1 << 26) - 100;
+    let mut listener = Listener::new();
+    for k in 0..50 {
+        for n in k * 10..k * 10 + 10 {
+            let packet = packet(n).idle(k * pause).marker_at(k * 10);
+            listener.on_time(packet);
+        }
+        let (first, end) = (k * 10, k * 10 + 10);
+        listener.hears(&Heartbeat {
+            number: k + 1,
+            sent_at_us: (end + k * pause) * FRAME_MICROS,
+            state: State::Idle,
+            run: Some(run(first, first + k * pause, Some(end))),
+            ..beat(end)
+        });
+    }
+    listener.run_until(play(499 + 49 * pause));
+    assert_eq!(listener.stretches(), [(0, 500, true)]);
+}
+
+#[test]
 fn another_stations_packets_are_counted() {
     let mut listener = tuned();
     let stranger = Heartbeat {
