@@ -1,5 +1,7 @@
 //! What somebody can do to a listener who knows the station's numbers and sends a few packets in its name.
 
+use proptest::prelude::*;
+
 use super::super::*;
 use super::harness::*;
 use crate::wire::control::Heartbeat;
@@ -176,4 +178,28 @@ fn a_heartbeat_of_the_highest_number_does_not_make_all_others_old() {
     };
     listener.hears(&later);
     assert_eq!(listener.player.buffer(), Duration::from_millis(300));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn a_few_packets_in_the_stations_name_cost_little_and_the_tail_plays(
+        forged in prop::collection::vec((100u64..800, 0u64..20_000, 0u64..3_000, any::<bool>()), 0..4),
+    ) {
+        let mut forged = forged;
+        forged.sort_unstable();
+        let mut listener = following();
+        let mut from = 100;
+        for (at, ahead, idle, marker) in forged {
+            listener.is_sent(from..at.max(from));
+            from = at.max(from);
+            let packet = Packet { marker, ..packet(at + ahead).idle(idle) };
+            let _ = listener.receive(packet, due(from) - MICRO);
+        }
+        listener.is_sent(from..1_500);
+        listener.run_until(play(1_499));
+        let (start, end, with_data) = listener.stretches().last().copied().unwrap();
+        prop_assert!(end == 1_500 && with_data && start <= 1_000, "{:?}", listener.stretches());
+        prop_assert!(listener.player.statistics().concealed <= 200, "{:?}", listener.stretches());
+    }
 }
