@@ -63,6 +63,7 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         voice: Voice {
             decoder: Decoder::new()?,
             block: [0.0; FRAME_VALUES],
+            silent: false,
         },
         output,
         once: config.once,
@@ -81,6 +82,8 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
 struct Voice {
     decoder: Decoder,
     block: [f32; FRAME_VALUES],
+    /// The last block ended in silence, for want of a packet or of one that decodes.
+    silent: bool,
 }
 
 struct Listener {
@@ -262,7 +265,7 @@ impl Listener {
                 .map_or(Concealment::Silence, |player| player.undecodable(index));
             return self.conceal(concealment);
         }
-        if after_silence {
+        if std::mem::take(&mut self.voice.silent) || after_silence {
             fade::fade_in_5ms(&mut self.voice.block);
         }
         self.write_block();
@@ -281,6 +284,7 @@ impl Listener {
         } else {
             self.output.write_silence();
         }
+        self.voice.silent = !spoken || concealment.ends_in_silence();
     }
 
     fn write_block(&mut self) {

@@ -1,7 +1,8 @@
 //! Which station is listened to, when several are heard?
 //!
-//! The first one that proves to be a station: by a heartbeat, or by three consecutive packets. It is kept until it has gone off
-//! the air; whatever others send meanwhile is counted and ignored. Before that, a few candidates are kept side by side, so that a
+//! The first one that proves to be a station: by a heartbeat, or by three consecutive packets. Once a frame of it was heard it
+//! is kept until it has gone off the air; whatever others send meanwhile is counted and ignored. Before that (an idle station, or
+//! one that was invented, may never send a frame) one that does send frames takes its place, and a few candidates are kept side by side, so that a
 //! flood of invented sources can neither fill the memory nor keep the true one out.
 
 use super::player::{Config, Player, Rejection};
@@ -104,7 +105,7 @@ impl Dial {
     /// The player that a packet of `station` belongs to; none while another station is on air.
     fn player_for(&mut self, station: StationId) -> Option<&mut Player> {
         let (same, free) = match &self.tuned {
-            Some(player) => (player.station() == station, player.is_off_air()),
+            Some(player) => (player.station() == station, player.is_waiting()),
             None => (false, true),
         };
         if same {
@@ -119,8 +120,7 @@ impl Dial {
             .position(|player| player.station() == station);
         let at = at.unwrap_or_else(|| {
             if self.candidates.len() == MAX_CANDIDATES {
-                let gone = self.candidates.remove(0);
-                self.past.add(gone.statistics());
+                self.evict();
             }
             self.candidates.push(Player::new(station, self.config));
             self.candidates.len() - 1
@@ -128,19 +128,150 @@ impl Dial {
         self.candidates.get_mut(at)
     }
 
-    /// Tunes in to the first candidate that proved to be a station.
-    fn settle(&mut self) {
-        let free = self.tuned.as_ref().is_none_or(Player::is_off_air);
-        if let Some(at) = self
-            .candidates
-            .iter()
-            .position(Player::is_accepted)
-            .filter(|_| free)
-        {
-            let player = self.candidates.swap_remove(at);
-            for gone in self.candidates.drain(..).chain(self.tuned.replace(player)) {
-                self.past.add(gone.statistics());
-            }
+    /// Lets the candidate go that least speaks for: what was sent in its name was of no station.
+    fn evict(&mut self) {
+        let least = (0..self.candidates.len()).min_by_key(|at| {
+            let player = &self.candidates[*at];
+            (player.is_accepted(), player.evidence())
+        });
+        if let Some(at) = least {
+            let gone = self.candidates.remove(at);
+            self.let_go(gone);
         }
+    }
+
+    /// Tunes in to the first candidate that proved to be a station, or that sends frames while the one tuned in has none.
+    fn settle(&mut self) {
+        let better = match &self.tuned {
+            Some(player) if !player.is_waiting() => None,
+            Some(player) if !player.is_off_air() => self
+                .candidates
+                .iter()
+                .position(|candidate| !candidate.is_waiting()),
+            _ => self.candidates.iter().position(Player::is_accepted),
+        };
+        let kept = better.map(|at| self.candidates.swap_remove(at));
+        if kept.is_none() && self.tuned.as_ref().is_none_or(Player::is_waiting) {
+            return;
+        }
+        let replaced = match kept {
+            Some(player) => self.tuned.replace(player),
+            None => None,
+        };
+        let gone: Vec<Player> = self.candidates.drain(..).chain(replaced).collect();
+        gone.into_iter().for_each(|player| self.let_go(player));
+    }
+
+    /// Keeps the counters of a player that is gone; its missing frames are lost, and what was put aside was another station's.
+    fn let_go(&mut self, mut player: Player) {
+        player.handle_finish();
+        self.past.add(player.statistics());
+        (0..player.evidence()).for_each(|_| {
+            self.past
+                .reject(Rejection::OtherStation(player.station()).reason())
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ids::{NodeId, Numbering, PlanDigest, Slot};
+    use crate::wire::media::Flags;
+    use crate::wire::{FRAME_MICROS, FrameIndex, Term};
+
+    const TERM: Term = Term {
+        counter: 1,
+        leader: NodeId(1 << 32),
+    };
+
+    fn due(slot: u64) -> Instant {
+        Instant::from_micros(1_000_000_000 + slot * FRAME_MICROS)
+    }
+
+    /// Frame `index` of `station` arrives when it is due, and is used or not.
+    fn hears(dial: &mut Dial, station: u32, index: u64) -> bool {
+        let numbering = Numbering::of(StationId(station));
+        let header = (TERM.short(), PlanDigest(1), Flags::default());
+        let (frame, slot) = (FrameIndex(index), Slot(index));
+        let packet = MediaPacket::place(&numbering, frame, slot, index == 0, header, &[1]);
+        let used = dial.handle_media(&packet, due(index), due(index)).is_ok();
+        plays(dial, due(index));
+        used
+    }
+
+    fn hears_idle(dial: &mut Dial, station: u32, number: u64, slot: u64) {
+        let beat = Heartbeat {
+            station: StationId(station),
+            term: TERM,
+            number,
+            sent_at_us: slot * FRAME_MICROS,
+            young: false,
+            state: State::Idle,
+            next: FrameIndex(0),
+            buffer_ms: 500,
+            plan: PlanDigest(1),
+            run: None,
+            tracks: [None, None],
+            name: "idle".into(),
+        };
+        let _ = dial.handle_heartbeat(&beat, due(slot), due(slot));
+        plays(dial, due(slot));
+    }
+
+    fn plays(dial: &mut Dial, now: Instant) {
+        if let Some(player) = dial.player_mut() {
+            player.handle_timeout(now);
+            while player.poll_output().is_some() {}
+        }
+    }
+
+    fn tuned(dial: &Dial) -> Option<u32> {
+        dial.player().map(|player| player.station().0)
+    }
+
+    #[test]
+    fn a_station_that_plays_takes_the_place_of_one_that_never_sent_a_frame() {
+        let mut dial = Dial::new(Config::default());
+        hears_idle(&mut dial, 5, 1, 0);
+        assert_eq!(tuned(&dial), Some(5));
+        for n in 1..20 {
+            hears_idle(&mut dial, 5, n + 1, n);
+            hears(&mut dial, 7, n);
+        }
+        assert_eq!(tuned(&dial), Some(7));
+        // Now it is kept, whoever else plays.
+        assert!((20..40).all(|n| hears(&mut dial, 7, n) && !hears(&mut dial, 9, n)));
+        assert_eq!(dial.statistics().rejected["other_station"], 16 + 20);
+    }
+
+    #[test]
+    fn a_flood_of_invented_sources_keeps_the_true_one_out_no_longer_than_it_takes_to_agree() {
+        let mut dial = Dial::new(Config::default());
+        for n in 0..10 {
+            hears(&mut dial, 7, n);
+            let flood = if n < 2 { 0..2 } else { 0..50 };
+            flood.for_each(|k| _ = hears(&mut dial, 1_000 + n as u32 * 100 + k, 5_000));
+        }
+        assert_eq!(tuned(&dial), Some(7));
+        let refused = dial.statistics().rejected["other_station"];
+        assert_eq!(refused, 4 + 8 * 50);
+    }
+
+    #[test]
+    fn a_station_that_is_left_leaves_no_concealed_frame_unaccounted() {
+        let mut dial = Dial::new(Config::default());
+        (0..100).for_each(|n| _ = hears(&mut dial, 7, n));
+        (100..=800).for_each(|slot| plays(&mut dial, due(slot)));
+        let missing = |dial: &Dial| {
+            let total = dial.statistics();
+            total.concealed - total.late - total.lost
+        };
+        // It returns, what was missed is concealed, and it ends.
+        (805..820).for_each(|n| _ = hears(&mut dial, 7, n));
+        assert!(missing(&dial) > 0);
+        (820..1_200).for_each(|slot| plays(&mut dial, due(slot)));
+        (1_200..1_210).for_each(|n| _ = hears(&mut dial, 9, n));
+        assert_eq!((tuned(&dial), missing(&dial)), (Some(9), 0));
     }
 }

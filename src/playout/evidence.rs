@@ -48,6 +48,10 @@ pub(super) struct Evidence(Vec<Held>);
 impl Evidence {
     /// One more packet that fits nowhere; all of them, by index, once enough agree.
     pub(super) fn add(&mut self, head: Head, payload: &[u8]) -> Option<Vec<Held>> {
+        let is_copy = |other: &Held| (other.head.index, other.head.idle) == (head.index, head.idle);
+        if self.0.iter().any(is_copy) {
+            return None; // proves nothing, neither for nor against
+        }
         let agrees = |other: &Held| {
             let distance = other.head.index.0.abs_diff(head.index.0);
             other.head.idle == head.idle && distance > 0 && distance < NEAR
@@ -67,6 +71,11 @@ impl Evidence {
         let mut held = std::mem::take(&mut self.0);
         held.sort_by_key(|held| held.head.index);
         held
+    }
+
+    /// How many packets agree so far.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// A packet fitted: the ones in between were garbage.

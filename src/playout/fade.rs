@@ -47,6 +47,14 @@ impl Concealment {
         }
     }
 
+    /// Whether its last sample is silence: the block after it must fade in.
+    pub fn ends_in_silence(self) -> bool {
+        match self {
+            Concealment::Silence => true,
+            Concealment::Extrapolate { to_gain, .. } => to_gain < 1e-6,
+        }
+    }
+
     /// Brings a block to its volume: the decoder's extrapolation, or (silence) whatever was in it.
     pub fn apply(self, block: &mut [f32]) {
         match self {
@@ -112,6 +120,11 @@ mod tests {
             );
         }
         assert_eq!(Concealment::after(5 + FULL), Concealment::Silence);
+        let silent = |before| Concealment::after(before).ends_in_silence();
+        assert_eq!(
+            (0..8).find(|before| silent(*before)),
+            Some(SILENT_AFTER - 1)
+        );
     }
 
     #[test]

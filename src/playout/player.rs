@@ -40,6 +40,8 @@ pub const MAX_GAP: u64 = 180_000;
 pub const SOURCE_LOST_AFTER: Duration = Duration::from_secs(5);
 /// A copy that comes later than this after its play time does not count as late any more: the frame is lost.
 pub const LOST_AFTER: Duration = Duration::from_secs(1);
+/// After this much of nothing at all, silence is not decided any more. Longer than the heartbeats' 100 ms.
+const STILL_AFTER: Duration = Duration::from_millis(200);
 /// When a run's announced end was played and nobody says what comes next, the programme is over after this.
 const END_GRACE: Duration = Duration::from_secs(1);
 /// Concealed frames whose copies are waited for; with more, the oldest count as lost early.
@@ -218,6 +220,8 @@ pub struct Player {
     statistics: Statistics,
     /// The highest index that was accepted.
     high: Option<FrameIndex>,
+    /// What the leader said last that it will send next.
+    told_next: Option<FrameIndex>,
     /// Before playing began anew: nothing below it is decided again.
     floor: FrameIndex,
     /// A run that was announced to us before its first frame was sent: we are there from its start.
@@ -254,6 +258,7 @@ impl Player {
             queue: Queue::default(),
             statistics: Statistics::default(),
             high: None,
+            told_next: None,
             floor: FrameIndex::default(),
             awaited: None,
             missing: VecDeque::new(),
@@ -276,6 +281,16 @@ impl Player {
     /// Whether it has proved to be a station: by a heartbeat, or by packets that agree with each other.
     pub fn is_accepted(&self) -> bool {
         !matches!(self.phase, Phase::Searching)
+    }
+
+    /// Whether no frame of it is on air as far as it is known: it is idle, or was not heard yet, or is gone.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Joining { low: None, .. }) || self.is_off_air()
+    }
+
+    /// How many packets speak for it while it is not accepted.
+    pub fn evidence(&self) -> usize {
+        self.evidence.count()
     }
 
     /// Whether nothing is played any more, until the station is heard again.

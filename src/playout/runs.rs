@@ -120,6 +120,12 @@ impl Runs {
             .map(|end| Slot(end.0 + run.idle))
     }
 
+    /// How many idle frames lie before the last run that starts at or before frame `index`.
+    pub(super) fn idle_before(&self, index: FrameIndex) -> Option<u64> {
+        let at = self.count_to(index).checked_sub(1)?;
+        Some(self.0[at].idle)
+    }
+
     /// Whether a run starts with frame `index`.
     pub(super) fn starts_at(&self, index: FrameIndex) -> bool {
         self.0.iter().any(|run| run.exact && run.first == index)

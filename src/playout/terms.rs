@@ -19,6 +19,10 @@ const SILENT_AFTER: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_millis(200);
 /// Solo packets count when no leader was heard for this long.
 const CLAIM_AFTER: Duration = Duration::from_millis(200);
+/// Heartbeats come ten times a second and in answer to questions: a number that has risen by more than this much, and this much
+/// a second, would make all that follow look old.
+const NUMBER_STEP: u64 = 64;
+const NUMBERS_PER_SECOND: u64 = 32;
 /// Packets of a rival put aside: the grace time's, six times over.
 const HELD_LIMIT: usize = 64;
 
@@ -31,7 +35,7 @@ pub(super) enum Verdict {
     Adopted(Vec<Held>),
     /// A rival's: not yet.
     Hold,
-    /// Older than a heartbeat that was heard: says nothing.
+    /// Older than a heartbeat that was heard, or of a number that cannot be: says nothing.
     Old,
     /// Of a term lower than the followed one.
     Stale,
@@ -55,6 +59,7 @@ pub(super) struct Terms {
     why: &'static str,
     told: Option<Term>,
     number: u64,
+    told_at: Instant,
     heard_at: Option<Instant>,
     top: Option<FrameIndex>,
     rival: Option<Rival>,
@@ -124,11 +129,15 @@ impl Terms {
         if verdict == Verdict::Hold {
             return verdict;
         }
-        if verdict == Verdict::Take && self.told.is_some() && beat.number <= self.number {
-            return Verdict::Old;
+        if verdict == Verdict::Take && self.told.is_some() {
+            let waited_ms = arrived.since(self.told_at).as_millis() as u64;
+            let most = NUMBER_STEP + waited_ms.saturating_mul(NUMBERS_PER_SECOND) / 1_000;
+            if beat.number <= self.number || beat.number - self.number > most {
+                return Verdict::Old;
+            }
         }
         self.told = Some(beat.term);
-        self.number = beat.number;
+        (self.number, self.told_at) = (beat.number, arrived);
         self.plan = beat.plan;
         if beat.state != State::Playing {
             self.heard_at = self.heard_at.max(Some(arrived));

@@ -4,8 +4,13 @@
 //! plus the delay of this packet, so the smallest of the last seconds is the best that one-way packets can tell: stalls of
 //! sender, network or listener only make samples larger. It is a minimum over a *window*, because clocks drift apart: at
 //! 500 ppm the minimum of 8 s is 4 ms old at worst, a tenth of the smallest buffer.
+//!
+//! A minimum believes whoever is earliest, and anybody can forge a packet of the future: it would make all that is held overdue at
+//! once. So a second may bring the minimum down by a little only. What is earlier than that is believed when for a while
+//! nothing else was heard: then the first samples were late ones, or this machine's clock stood still (a virtual machine was paused).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::time::Instant;
 
@@ -17,15 +22,25 @@ const BUCKET_US: u64 = 1_000_000;
 /// clocks have had this many buckets' time to drift apart.
 const FORGET_AFTER: u64 = 60;
 
-/// A sample this much earlier than all others is not believed at once, in microseconds.
-const LEAP_US: i64 = 1_000_000;
-/// How many such samples in a row are believed.
-const BELIEVED_AFTER: u32 = 3;
+/// How much earlier than before samples can become within a second, in microseconds.
+const STEP_US: i64 = 20_000;
+/// The same for the first second: access points hold multicast back for up to three beacon intervals of 102 ms. Must be shorter
+/// than the usual buffer (500 ms).
+const FIRST_STEP_US: i64 = 300_000;
+/// Samples that are earlier still are believed when they agree and there was no other for this long.
+const BELIEVED_AFTER: Duration = Duration::from_millis(300);
 
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     number: u64,
     least_us: i64,
+}
+
+/// Samples that are too early and agree on how much.
+#[derive(Clone, Copy, Debug)]
+struct Leap {
+    since: Instant,
+    transit_us: i64,
 }
 
 /// The station clock in local time. See the module.
@@ -35,8 +50,11 @@ pub struct Timeline {
     offset_us: Option<i64>,
     last_transit_us: Option<i64>,
     jitter_us: f64,
-    /// Samples in a row that were too early to believe.
-    leaps: u32,
+    /// Samples earlier than this are not believed at once.
+    floor_us: i64,
+    floor_since: Instant,
+    /// The first of those that were too early to believe, if no other was heard since.
+    leap: Option<Leap>,
 }
 
 impl Timeline {
@@ -48,11 +66,12 @@ impl Timeline {
     /// Something that was sent at `station_us` on the station clock arrived at `arrived`.
     pub fn handle_sample(&mut self, station_us: u64, arrived: Instant) {
         let transit_us = arrived.micros_after(Instant::from_micros(station_us));
-        if !self.is_plausible(transit_us) {
+        let number = arrived.as_micros() / BUCKET_US;
+        self.forget_before(number.saturating_sub(FORGET_AFTER));
+        if !self.is_plausible(transit_us, arrived) {
             return;
         }
         self.measure_jitter(transit_us);
-        let number = arrived.as_micros() / BUCKET_US;
         match self.buckets.back_mut() {
             Some(bucket) if bucket.number >= number => {
                 bucket.least_us = bucket.least_us.min(transit_us)
@@ -62,30 +81,55 @@ impl Timeline {
                     number,
                     least_us: transit_us,
                 });
-                let forget = number.saturating_sub(FORGET_AFTER);
-                while self.buckets.len() > BUCKETS
-                    || self.buckets.front().is_some_and(|b| b.number < forget)
-                {
+                if self.buckets.len() > BUCKETS {
                     self.buckets.pop_front();
                 }
             }
         }
-        self.offset_us = self.buckets.iter().map(|bucket| bucket.least_us).min();
+        self.offset_us = self.least_us();
     }
 
-    /// One sample that is earlier than all others by a second would make everything overdue at once: three in a row must say so
-    /// before they are believed, and then nothing older is.
-    fn is_plausible(&mut self, transit_us: i64) -> bool {
-        let leaps = self
-            .offset_us
-            .is_some_and(|offset_us| transit_us < offset_us - LEAP_US);
-        self.leaps = if leaps { self.leaps + 1 } else { 0 };
-        if leaps && self.leaps >= BELIEVED_AFTER {
-            self.leaps = 0;
-            self.buckets.clear();
+    fn forget_before(&mut self, number: u64) {
+        let is_old = |bucket: &Bucket| bucket.number < number;
+        while self.buckets.front().is_some_and(is_old) {
+            self.buckets.pop_front();
+        }
+    }
+
+    fn least_us(&self) -> Option<i64> {
+        self.buckets.iter().map(|bucket| bucket.least_us).min()
+    }
+
+    /// Whether a sample is to be believed. See the module.
+    fn is_plausible(&mut self, transit_us: i64, arrived: Instant) -> bool {
+        let Some(least_us) = self.least_us() else {
+            self.begin(transit_us, arrived);
+            return true;
+        };
+        if arrived.since(self.floor_since) >= Duration::from_micros(BUCKET_US) {
+            (self.floor_us, self.floor_since) = (least_us - STEP_US, arrived);
+        }
+        if transit_us >= self.floor_us {
+            self.leap = None;
             return true;
         }
-        !leaps
+        let agrees = |leap: &Leap| leap.transit_us.abs_diff(transit_us) <= FIRST_STEP_US as u64;
+        let leap = self.leap.filter(agrees).unwrap_or(Leap {
+            since: arrived,
+            transit_us,
+        });
+        self.leap = Some(leap);
+        let is_believed = arrived.since(leap.since) >= BELIEVED_AFTER;
+        if is_believed {
+            self.buckets.clear();
+            self.begin(transit_us, arrived);
+        }
+        is_believed
+    }
+
+    fn begin(&mut self, transit_us: i64, arrived: Instant) {
+        (self.floor_us, self.floor_since) = (transit_us - FIRST_STEP_US, arrived);
+        self.leap = None;
     }
 
     /// Interarrival jitter, RFC 3550 section 6.4.1, in microseconds.
@@ -214,15 +258,59 @@ mod tests {
     }
 
     #[test]
-    fn one_sample_from_the_future_moves_nothing_and_three_do() {
-        let mut timeline = Timeline::new();
-        let arrived = Instant::from_micros(10_000_000);
-        timeline.handle_sample(1_000_000, arrived);
-        for _ in 0..2 {
-            timeline.handle_sample(500_000_000, arrived);
-            assert_eq!(timeline.offset_us(), Some(9_000_000));
+    fn samples_from_the_future_move_nothing_as_long_as_the_others_are_heard() {
+        for early_us in [30_000, 900_000, 500_000_000] {
+            let mut timeline = Timeline::new();
+            for k in 0..500 {
+                let arrived = Instant::from_micros(BASE_US + k * 20_000);
+                timeline.handle_sample(k * 20_000, arrived);
+                if k > 50 {
+                    (0..20).for_each(|_| timeline.handle_sample(k * 20_000 + early_us, arrived));
+                }
+                assert_eq!(timeline.offset_us(), Some(BASE_US as i64), "{early_us} us");
+            }
         }
-        timeline.handle_sample(500_000_000, arrived);
-        assert_eq!(timeline.offset_us(), Some(-490_000_000));
+    }
+
+    #[test]
+    fn nobody_can_bring_the_timeline_down_by_more_than_20_ms_a_second() {
+        let mut timeline = Timeline::new();
+        run(&mut timeline, 10, 0, |_| 0);
+        for k in 0..150 {
+            let arrived = Instant::from_micros(BASE_US + 10_000_000 + k * 20_000);
+            (1..100).for_each(|step| {
+                timeline.handle_sample(10_000_000 + k * 20_000 + step * 19_000, arrived)
+            });
+            timeline.handle_sample(10_000_000 + k * 20_000, arrived);
+        }
+        let moved_us = BASE_US as i64 - timeline.offset_us().unwrap();
+        assert!(moved_us <= 4 * STEP_US, "{moved_us} us in 3 s");
+    }
+
+    #[test]
+    fn earlier_samples_are_believed_when_nothing_else_was_heard_for_300_ms() {
+        for early_us in [300_001, 5_000_000, 500_000_000] {
+            let mut timeline = Timeline::new();
+            timeline.handle_sample(0, Instant::from_micros(BASE_US));
+            let sample = |timeline: &mut Timeline, after_us| {
+                timeline.handle_sample(
+                    early_us + after_us,
+                    Instant::from_micros(BASE_US + after_us),
+                );
+                timeline.offset_us().unwrap() - BASE_US as i64
+            };
+            for after_us in [20_000, 100_000, 319_999] {
+                assert_eq!(sample(&mut timeline, after_us), 0);
+            }
+            assert_eq!(sample(&mut timeline, 320_000), -(early_us as i64));
+        }
+    }
+
+    #[test]
+    fn packets_that_an_access_point_held_back_at_first_are_forgotten_at_once() {
+        let delay_us = |k| if k < 5 { 290_000 - k * 20_000 } else { 0 };
+        let mut timeline = Timeline::new();
+        run(&mut timeline, 1, 0, delay_us);
+        assert_eq!(timeline.offset_us(), Some(BASE_US as i64));
     }
 }

@@ -3,6 +3,8 @@
 //! A version byte, then one postcard enum, at most [`MAX_BYTES`] (DESIGN 4). A version or a variant that we do not know is
 //! counted, never guessed at: a newer node on the same network must not disturb an older one.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -16,6 +18,8 @@ pub const MAX_BYTES: usize = 1_200;
 pub const MAX_NAME_BYTES: usize = 64;
 /// The longest title or artist, in bytes.
 pub const MAX_TEXT_BYTES: usize = 128;
+/// Buffers that a station can have, in milliseconds (DESIGN 5).
+pub const BUFFER_MS: RangeInclusive<u32> = 40..=5_000;
 
 /// Everything that a control datagram can say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,17 +202,20 @@ impl Message {
                 within(beat.name.len() <= MAX_NAME_BYTES, "name")?;
                 within(beat.next.0 < FrameIndex::LIMIT, "next")?;
                 within(beat.sent_at_us < 1 << 60, "clock")?;
-                within((1..=60_000).contains(&beat.buffer_ms), "buffer")?;
+                within(BUFFER_MS.contains(&beat.buffer_ms), "buffer")?;
                 within(beat.plan.0 < 1 << 24, "plan")?;
                 if let Some(run) = beat.run {
+                    let ends = run.first.0..=FrameIndex::LIMIT;
                     let in_order = run.first.0 <= run.starts_at.0
-                        && run.end.is_none_or(|end| end >= run.first);
+                        && run.end.is_none_or(|end| ends.contains(&end.0));
                     within(in_order && run.starts_at.0 < FrameIndex::LIMIT, "run")?;
                 }
                 beat.tracks.iter().flatten().try_for_each(|track| {
                     within(track.title.len() <= MAX_TEXT_BYTES, "title")?;
                     within(track.artist.len() <= MAX_TEXT_BYTES, "artist")?;
-                    within(track.first.0 < FrameIndex::LIMIT, "track")
+                    let frames = track.frames.unwrap_or_default();
+                    let in_time = track.first.0 < FrameIndex::LIMIT && frames <= FrameIndex::LIMIT;
+                    within(in_time, "track")
                 })
             }
         }
@@ -268,14 +275,14 @@ mod tests {
     fn the_largest_heartbeat_fits_in_a_datagram() {
         let largest = TrackInfo {
             first: FrameIndex(FrameIndex::LIMIT - 1),
-            frames: Some(u64::MAX),
+            frames: Some(FrameIndex::LIMIT),
             title: "t".repeat(MAX_TEXT_BYTES),
             artist: "a".repeat(MAX_TEXT_BYTES),
         };
         let run = RunInfo {
             first: FrameIndex(FrameIndex::LIMIT - 1),
             starts_at: Slot(FrameIndex::LIMIT - 1),
-            end: Some(FrameIndex(u64::MAX)),
+            end: Some(FrameIndex(FrameIndex::LIMIT)),
         };
         let message = Message::Heartbeat(Box::new(Heartbeat {
             station: StationId(u32::MAX),
@@ -288,7 +295,7 @@ mod tests {
             young: true,
             state: State::Over(EndReason::Left),
             next: FrameIndex(FrameIndex::LIMIT - 1),
-            buffer_ms: 60_000,
+            buffer_ms: 5_000,
             plan: PlanDigest(0x00ff_ffff),
             run: Some(run),
             tracks: [Some(largest.clone()), Some(largest)],
@@ -365,13 +372,13 @@ mod tests {
                 ControlError::Range("clock"),
             ),
             (
-                "no buffer",
-                beat_with(|beat| beat.buffer_ms = 0),
+                "too short a buffer",
+                beat_with(|beat| beat.buffer_ms = 39),
                 ControlError::Range("buffer"),
             ),
             (
-                "an hour of buffer",
-                beat_with(|beat| beat.buffer_ms = 3_600_000),
+                "too long a buffer",
+                beat_with(|beat| beat.buffer_ms = 5_001),
                 ControlError::Range("buffer"),
             ),
             (
@@ -387,6 +394,11 @@ mod tests {
             (
                 "run that ends before it starts",
                 run(5, 5, Some(4)),
+                ControlError::Range("run"),
+            ),
+            (
+                "run that ends beyond time",
+                run(5, 5, Some(FrameIndex::LIMIT + 1)),
                 ControlError::Range("run"),
             ),
             (
@@ -419,6 +431,16 @@ mod tests {
                 }),
                 ControlError::Range("track"),
             ),
+            (
+                "track longer than time",
+                beat_with(|beat| {
+                    beat.tracks[0] = Some(TrackInfo {
+                        frames: Some(FrameIndex::LIMIT + 1),
+                        ..track("")
+                    });
+                }),
+                ControlError::Range("track"),
+            ),
         ];
         for (name, bytes, error) in table {
             assert_eq!(Message::parse(&bytes), Err(error), "{name}");
@@ -427,7 +449,7 @@ mod tests {
 
     prop_compose! {
         fn any_track()(
-            first in 0..FrameIndex::LIMIT, frames: Option<u64>, title in "\\PC{0,32}", artist in "\\PC{0,32}",
+            first in 0..FrameIndex::LIMIT, frames in prop::option::of(0..=FrameIndex::LIMIT), title in "\\PC{0,32}", artist in "\\PC{0,32}",
         ) -> TrackInfo {
             TrackInfo { first: FrameIndex(first), frames, title, artist }
         }
@@ -467,7 +489,7 @@ mod tests {
         );
         let rest = (
             any_state(),
-            1u32..=60_000,
+            BUFFER_MS,
             prop::option::of(any_run()),
             [prop::option::of(any_track()), prop::option::of(any_track())],
             "\\PC{0,16}",

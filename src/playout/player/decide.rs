@@ -14,6 +14,7 @@ impl Player {
     pub fn handle_finish(&mut self) {
         if let Phase::Playing { next } = self.phase
             && self.play_time(next).is_some()
+            && !self.stands_still(next)
         {
             self.decide(next);
         }
@@ -32,7 +33,8 @@ impl Player {
                 let ends_at = self
                     .over_at(next)
                     .map_or_else(|| self.silent_at(next), |(at, _)| at);
-                Some(self.play_time(next).map_or(ends_at, |at| at.min(ends_at)))
+                let next_at = self.play_time(next).filter(|_| !self.stands_still(next));
+                Some(next_at.map_or(ends_at, |at| at.min(ends_at)))
             }
             Phase::Searching | Phase::OffAir { .. } | Phase::Finished => gives_up,
         }
@@ -59,13 +61,15 @@ impl Player {
                 Phase::Joining { low: None, .. }
                     if self.now >= self.heard_at + SOURCE_LOST_AFTER =>
                 {
+                    self.lose_source();
                     self.phase = Phase::Searching;
                 }
                 Phase::Playing { next } => {
                     let silent_at = self.silent_at(next);
                     let next_at = self
                         .play_time(next)
-                        .filter(|at| *at <= self.now && *at < silent_at);
+                        .filter(|at| *at <= self.now && *at < silent_at)
+                        .filter(|_| !self.stands_still(next));
                     if next_at.is_some_and(|at| self.now.since(at) > FRAME * MAX_GAP as u32)
                         && self.next_held(next).is_none()
                     {
@@ -199,6 +203,23 @@ impl Player {
         }
     }
 
+    /// Silence that may have no end is not decided: the hole has faded out, nobody is heard, and nobody said that there is a frame
+    /// `next`. If one from there on comes, what was missed is overdue; if none does, the programme ended here.
+    fn stands_still(&self, next: FrameIndex) -> bool {
+        let is_known = |last: Option<FrameIndex>| last.is_some_and(|last| last >= next);
+        let told = self
+            .told_next
+            .and_then(|told| told.0.checked_sub(1))
+            .map(FrameIndex);
+        let ends_later = matches!(self.state, Some(State::Over(_)))
+            && self.runs.end().is_some_and(|end| end > next);
+        self.hole >= crate::playout::fade::SILENT_AFTER
+            && self.now.since(self.heard_at) >= STILL_AFTER
+            && !is_known(self.high)
+            && !is_known(told)
+            && !ends_later
+    }
+
     /// When the source is lost, if nothing more is heard. What is still buffered is played out first, and a programme
     /// that is over is played to its end.
     fn silent_at(&self, next: FrameIndex) -> Instant {
@@ -239,8 +260,20 @@ impl Player {
     }
 
     fn become_off_air(&mut self, next: FrameIndex, reason: OffAirReason) {
-        self.queue.push(Output::OffAir { reason });
+        match reason {
+            OffAirReason::SourceLost => self.lose_source(),
+            _ => self.queue.push(Output::OffAir { reason }),
+        }
         self.phase = Phase::OffAir { next };
+    }
+
+    /// Whoever is heard next is followed, whatever term was claimed before: nobody can silence a listener for good by claiming
+    /// the highest one.
+    fn lose_source(&mut self) {
+        self.queue.push(Output::OffAir {
+            reason: OffAirReason::SourceLost,
+        });
+        self.terms = Terms::default();
     }
 
     /// Frames of which no copy came in time to count as late are lost.

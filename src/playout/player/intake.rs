@@ -12,8 +12,10 @@ use crate::wire::media::MediaPacket;
 
 /// The window: frames are accepted from the next one to be decided up to this many after it.
 const WINDOW: u64 = CAPACITY as u64;
-/// A run's first frame is sent when it is due. One that would be due this much after its arrival is garbage.
+/// Frames are sent when they are due. One that would be due this much after its arrival is garbage.
 const EARLIEST: Duration = Duration::from_secs(1);
+/// As long as the station was heard within this time, packets that contradict it are wrong, however many agree.
+const BELIEVED_FOR: Duration = Duration::from_secs(1);
 
 impl Player {
     /// A media packet came: `arrived` is when (the kernel's stamp, if there is one), `now` is when it is read.
@@ -59,9 +61,12 @@ impl Player {
             return Err(Rejection::StaleTerm);
         }
         let index = self.numbering.index(element.index_high, packet.seq);
-        let slot = self
-            .numbering
-            .slot(Slot(index.0), packet.timestamp)
+        // A timestamp fixes the slot modulo 15 days: idle time goes on from that of the run before, if that makes sense.
+        let idle = self.runs.idle_before(index).unwrap_or_default();
+        let slot_from = |idle| self.numbering.slot(Slot(index.0 + idle), packet.timestamp);
+        let slot = slot_from(idle)
+            .filter(|slot| !self.is_early(*slot, arrived))
+            .or_else(|| slot_from(0))
             .ok_or(Rejection::Timestamp(index))?;
         let idle = slot.0 - index.0;
         let (term, plan, flags) = (element.term, element.plan, element.flags);
@@ -87,6 +92,9 @@ impl Player {
         let searching = self.phase == Phase::Searching;
         if head.index < self.next().unwrap_or(self.floor) {
             return Err(misfit); // what is decided stays decided, whoever agrees
+        }
+        if self.is_contradicted(&head) {
+            return Err(misfit);
         }
         match self.evidence.add(head, payload) {
             Some(agreeing) => {
@@ -115,15 +123,17 @@ impl Player {
             // A listener that was stopped while it joined has its first frames overdue.
             self.advance();
         }
-        let early = self
-            .timeline
-            .local(head.slot().due_us())
-            .is_some_and(|due| due > head.arrived + EARLIEST);
-        let fits = match self.runs.fit(index, head.idle, head.marker) {
-            Fit::Known => true,
-            Fit::Starts => !early,
-            Fit::Unknown => false,
-        };
+        let fit = self.runs.fit(index, head.idle, head.marker);
+        if fit == Fit::Known && self.is_early(head.slot(), head.arrived) {
+            // If all frames of the run come early, it is the timeline that is wrong.
+            self.timeline
+                .handle_sample(head.slot().due_us(), head.arrived);
+            if self.is_early(head.slot(), head.arrived) {
+                return Err(Rejection::TooFar(index));
+            }
+        }
+        let fits =
+            fit == Fit::Known || fit == Fit::Starts && !self.is_early(head.slot(), head.arrived);
         let has_place = self.in_window(index) || fits && self.make_room(index);
         if !has_place {
             return Err(Rejection::TooFar(index));
@@ -133,6 +143,21 @@ impl Player {
         } else {
             Err(Rejection::Timestamp(index))
         }
+    }
+
+    /// Whether a frame comes long before it is due.
+    fn is_early(&self, slot: Slot, arrived: Instant) -> bool {
+        let due = self.timeline.local(slot.due_us());
+        due.is_some_and(|due| due > arrived + EARLIEST)
+    }
+
+    /// Whether a packet contradicts a station that is heard: frames are sent when they are due, and idle time only grows.
+    fn is_contradicted(&self, head: &Head) -> bool {
+        let is_heard = self.now.since(self.heard_at) < BELIEVED_FOR;
+        let idle = self.runs.idle_before(head.index);
+        is_heard
+            && (self.is_early(head.slot(), head.arrived)
+                || idle.is_some_and(|idle| head.idle < idle))
     }
 
     /// The next frame to be decided, once playing has begun.
@@ -234,6 +259,7 @@ impl Player {
         self.runs.clear();
         self.timeline.reset();
         self.high = None;
+        self.told_next = None;
         self.awaited = None;
         self.phase = Phase::Searching;
     }
@@ -281,7 +307,6 @@ impl Player {
     /// Puts a frame in its place, or counts what it is if it comes too late for that.
     fn keep(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
         let index = head.index;
-        self.heard_at = self.now;
         self.evidence.clear();
         if self.next().is_some_and(|next| index < next) {
             return self.keep_old(&head, payload);
@@ -336,7 +361,11 @@ impl Player {
         if first_copy && self.high.is_some_and(|high| high > index) {
             self.statistics.reordered += 1;
         }
-        self.high = self.high.max(Some(index));
+        // Life is progress: copies of what was heard before can come from anywhere.
+        if self.high.is_none_or(|high| high < index) {
+            self.high = Some(index);
+            self.heard_at = self.now;
+        }
     }
 
     /// A copy of a frame that is already decided. It is still worth keeping: as history for others.
@@ -395,7 +424,13 @@ impl Player {
                 held
             }
         };
-        self.heard_at = self.now;
+        let progress = known != Some(beat.term)
+            || self.told_next.is_none_or(|told| told < beat.next)
+            || beat.state != State::Playing;
+        if progress {
+            self.heard_at = self.now;
+        }
+        self.told_next = Some(beat.next);
         self.learn(beat, arrived);
         if known != Some(beat.term) {
             self.queue.push(Output::Leader {

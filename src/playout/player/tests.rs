@@ -2,6 +2,7 @@
 
 mod counting;
 mod endings;
+mod forged;
 mod harness;
 mod joining;
 mod leaders;

@@ -6,7 +6,7 @@
 use super::roles::{Phase, Role, YOUNG};
 use super::{CUSHION_FRAMES, Event, Frames, HEARTBEAT, Node, Output};
 use crate::station::pacing::Pacer;
-use crate::wire::control::{EndReason, Heartbeat, Message, RunInfo};
+use crate::wire::control::{BUFFER_MS, EndReason, Heartbeat, Message, RunInfo};
 use crate::wire::ids::FRAME_MICROS;
 use crate::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
 use crate::wire::{FRAME, FrameIndex, Slot, rtcp};
@@ -18,8 +18,6 @@ const PLANNED_FRAMES: u64 = 2 * CUSHION_FRAMES;
 const HEARTBEAT_SLOTS: u64 = (HEARTBEAT.as_micros() / FRAME.as_micros()) as u64;
 /// Slots from one sender report to the next: 5 s (RFC 3550 section 6.2).
 const REPORT_SLOTS: u64 = 5_000_000 / FRAME_MICROS;
-/// What a heartbeat can say about the buffer.
-const BUFFER_MS: std::ops::RangeInclusive<u128> = 1..=60_000;
 
 impl Node {
     /// One wake of a leader.
@@ -64,11 +62,9 @@ impl Node {
             young: self.latest.since(lead.founded_at) < YOUNG,
             state,
             next,
-            buffer_ms: self
-                .config
-                .buffer
-                .as_millis()
-                .clamp(*BUFFER_MS.start(), *BUFFER_MS.end()) as u32,
+            buffer_ms: u32::try_from(self.config.buffer.as_millis())
+                .unwrap_or(u32::MAX)
+                .clamp(*BUFFER_MS.start(), *BUFFER_MS.end()),
             plan: self.programme.digest(),
             run: self.programme.last_run(),
             tracks: [

@@ -216,7 +216,7 @@ proptest! {
         arrivals.sort_unstable();
         let end = fates.len() as u64 + 1;
         let state = State::Over(EndReason::Ended);
-        let over = Heartbeat { run: Some(run(0, 0, Some(end))), state, ..beat(end) };
+        let over = Heartbeat { run: Some(run(0, 0, Some(end))), state, number: 2, ..beat(end) };
         let (before, after) = arrivals.split_at(arrivals.partition_point(|(at, _)| *at < due(end)));
         for (at, n) in before {
             listener.run_until(*at - MICRO);

@@ -130,7 +130,7 @@ fn a_new_run_after_the_end_is_tuned_in_again() {
 }
 
 #[test]
-fn silence_is_concealed_for_five_seconds_and_then_the_source_is_lost() {
+fn silence_is_concealed_until_it_has_faded_out_and_after_five_seconds_the_source_is_lost() {
     let mut listener = Listener::new();
     listener.hears(&beat(0));
     (0..50).for_each(|n| listener.on_time(packet(n)));
@@ -138,13 +138,12 @@ fn silence_is_concealed_for_five_seconds_and_then_the_source_is_lost() {
     listener.run_until(lost_at - Duration::from_micros(1));
     assert!(!listener.player.is_off_air());
     listener.run_until(due(10_000));
-    // 49 + 250 − 10 frames of buffer are due before that.
-    assert_eq!(listener.stretches(), [(0, 50, true), (50, 289, false)]);
+    assert_eq!(listener.stretches(), [(0, 50, true), (50, 56, false)]);
     assert_eq!(
         listener.words().last(),
         Some(&off_air(OffAirReason::SourceLost))
     );
-    assert_eq!(listener.player.statistics().lost, 239);
+    assert_eq!(listener.player.statistics().lost, 6);
 }
 
 #[test]
@@ -259,11 +258,50 @@ fn a_station_that_says_goodbye_before_a_frame_was_heard_is_off_the_air_at_once()
     listener.hears(&beat(0));
     let goodbye = Heartbeat {
         state: State::Over(EndReason::Left),
-        number: 1_000,
+        number: 2,
         ..beat(0)
     };
     listener.hears(&goodbye);
     listener.drain();
     assert!(listener.player.is_off_air());
     assert_eq!(listener.words().last(), Some(&off_air(OffAirReason::Left)));
+}
+
+#[test]
+fn a_station_that_dies_before_its_first_frame_is_lost() {
+    let mut listener = Listener::new();
+    listener.hears(&told(State::Idle, 0, 0, None));
+    listener.run_until(due(0) + SOURCE_LOST_AFTER - Duration::from_micros(1));
+    assert_eq!(listener.words(), [leader(1, "first")]);
+    listener.run_until(due(0) + SOURCE_LOST_AFTER);
+    let lost = off_air(OffAirReason::SourceLost);
+    assert_eq!(listener.words(), [leader(1, "first"), lost]);
+    assert!(listener.player.is_off_air());
+}
+
+#[test]
+fn an_idle_pause_of_which_nobody_told_costs_the_next_run_no_more_than_its_own_hole() {
+    let mut listener = Listener::new();
+    (0..50).for_each(|n| listener.on_time(packet(n)));
+    listener.run_until(due(199));
+    for n in 50..70 {
+        let next = packet(n).idle(150);
+        let next = if n == 50 { next.marker() } else { next };
+        listener.run_until(next.due());
+        // The marker was too old: three that agree say where the run stands, and are played, too.
+        assert_eq!(listener.receive(next, next.due()).is_ok(), n >= 58);
+    }
+    listener.run_until(play(150 + 69));
+    let stretches = [(0, 50, true), (50, 56, false), (56, 70, true)];
+    assert_eq!(listener.stretches(), stretches);
+}
+
+#[test]
+fn silence_is_decided_as_long_as_frames_are_known_to_exist() {
+    let mut listener = Listener::new();
+    listener.hears(&beat(0));
+    (0..50).for_each(|n| listener.on_time(packet(n)));
+    listener.hears(&beat(80));
+    listener.run_until(play(100));
+    assert_eq!(listener.stretches(), [(0, 50, true), (50, 80, false)]);
 }

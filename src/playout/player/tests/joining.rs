@@ -63,6 +63,7 @@ fn without_a_heartbeat_three_packets_must_agree() {
     listener.on_time(packet(51));
     // A copy proves nothing, and a stranger starts the count anew.
     assert_eq!(listener.receive(packet(51), due(51)), Ok(()));
+    assert!(!listener.player.is_accepted());
     listener.run_until(due(200));
     assert_eq!(
         (listener.log.len(), listener.player.is_accepted()),
@@ -192,4 +193,14 @@ fn a_run_that_is_over_before_a_decoder_is_ready_is_waited_out() {
         [leader(1, "first"), off_air(OffAirReason::Ended)]
     );
     assert_eq!(listener.decided, []);
+}
+
+#[test]
+fn copies_do_not_keep_a_listener_from_joining() {
+    let mut listener = Listener::new();
+    for n in 50..53 {
+        listener.on_time(packet(n));
+        assert_eq!(listener.receive(packet(n), due(n)), Ok(()));
+    }
+    assert!(listener.player.is_accepted());
 }

@@ -54,23 +54,30 @@ fn one_packet_beyond_the_window_is_garbage_and_three_that_agree_are_followed() {
             Err(Rejection::TooFar(FrameIndex(stray)))
         );
     }
-    let jump = [5_000, 5_001, 5_002].map(|n| listener.receive(packet(n), play(5)).is_ok());
-    assert_eq!(jump, [false, false, true]);
+    // Nobody is believed while the station is heard, and everybody when it is not.
+    let heard_nothing_at = due(9) + Duration::from_secs(1);
+    for (now, believed) in [
+        (heard_nothing_at - Duration::from_micros(1), false),
+        (heard_nothing_at, true),
+    ] {
+        let jump = [5_000, 5_001, 5_002].map(|n| listener.receive(packet(n), now).is_ok());
+        assert_eq!(jump, [false, false, believed]);
+    }
     listener.drain();
     assert_eq!(listener.stretches(), [(0, 10, true), (10, 5_000, false)]);
-    assert_eq!(listener.rejected("too_far"), 6);
-    listener.run_until(play(5) + BUFFER);
+    assert_eq!(listener.rejected("too_far"), 9);
+    listener.run_until(heard_nothing_at + BUFFER);
     assert_eq!(listener.stretches().last(), Some(&(5_000, 5_003, true)));
 }
 
 #[test]
 fn a_gap_of_more_than_an_hour_is_not_concealed_but_tuned_in_anew() {
     let mut listener = tuned();
-    let far = MAX_GAP + 100;
+    let (far, heard_nothing_at) = (MAX_GAP + 100, due(9) + Duration::from_secs(1));
     for n in far..far + 12 {
-        let _ = listener.receive(packet(n), play(5) + FRAME * (n - far) as u32);
+        let _ = listener.receive(packet(n), heard_nothing_at + FRAME * (n - far) as u32);
     }
-    listener.run_until(play(5) + BUFFER + FRAME * 11);
+    listener.run_until(heard_nothing_at + BUFFER + FRAME * 11);
     assert_eq!(
         listener
             .words()
@@ -90,13 +97,17 @@ fn a_machine_that_slept_for_two_hours_does_not_play_two_hours_of_silence() {
     let mut listener = tuned();
     let wakes = 2 * 3600 * 50;
     // Only a heartbeat was waiting.
+    let numbered = |number, next| Heartbeat {
+        number,
+        ..beat(next)
+    };
     listener
         .player
-        .handle_heartbeat(&beat(wakes), due(wakes), due(wakes))
+        .handle_heartbeat(&numbered(2, wakes), due(wakes), due(wakes))
         .unwrap();
     listener.run_until(due(wakes));
     assert!(listener.decided.len() < 300, "{}", listener.decided.len());
-    listener.hears(&beat(wakes + 1));
+    listener.hears(&numbered(3, wakes + 1));
     (wakes + 1..wakes + 30).for_each(|n| listener.on_time(packet(n)));
     listener.run_until(play(wakes + 29));
     assert_eq!(
@@ -180,6 +191,28 @@ fn both_wrap_arounds_in_mid_play_are_inaudible() {
         assert_eq!(listener.stretches(), [(first, first + 60, true)]);
         assert_eq!(listener.player.statistics().rejected_total(), 0);
     }
+}
+
+#[test]
+fn a_station_may_be_idle_for_years_if_never_for_fifteen_days_at_a_time() {
+    let pause = (1 << 26) - 100;
+    let mut listener = Listener::new();
+    for k in 0..50 {
+        for n in k * 10..k * 10 + 10 {
+            let packet = packet(n).idle(k * pause).marker_at(k * 10);
+            listener.on_time(packet);
+        }
+        let (first, end) = (k * 10, k * 10 + 10);
+        listener.hears(&Heartbeat {
+            number: k + 1,
+            sent_at_us: (end + k * pause) * FRAME_MICROS,
+            state: State::Idle,
+            run: Some(run(first, first + k * pause, Some(end))),
+            ..beat(end)
+        });
+    }
+    listener.run_until(play(499 + 49 * pause));
+    assert_eq!(listener.stretches(), [(0, 500, true)]);
 }
 
 #[test]
