@@ -200,10 +200,7 @@ impl Listener {
             match decision {
                 Decision::Reset => self.voice.decoder.reset(),
                 Decision::Preroll { index } => self.decode_unheard(index),
-                Decision::Play {
-                    index,
-                    after_silence,
-                } => self.play(index, after_silence),
+                Decision::Play { index } => self.play(index),
                 Decision::Conceal { concealment, .. } => self.conceal(concealment),
                 Decision::TunedIn { first } => {
                     let ms = self
@@ -257,7 +254,7 @@ impl Listener {
         }
     }
 
-    fn play(&mut self, index: FrameIndex, after_silence: bool) {
+    fn play(&mut self, index: FrameIndex) {
         if !self.decode(index) {
             let concealment = self
                 .dial
@@ -265,7 +262,7 @@ impl Listener {
                 .map_or(Concealment::Silence, |player| player.undecodable(index));
             return self.conceal(concealment);
         }
-        if std::mem::take(&mut self.voice.silent) || after_silence {
+        if std::mem::take(&mut self.voice.silent) {
             fade::fade_in_5ms(&mut self.voice.block);
         }
         self.write_block();

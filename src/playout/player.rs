@@ -160,8 +160,6 @@ pub enum Output {
     Play {
         /// Which frame.
         index: FrameIndex,
-        /// The block before it ended in silence: fade in ([`super::fade::fade_in_5ms`]).
-        after_silence: bool,
     },
     /// Play one block without data.
     Conceal {

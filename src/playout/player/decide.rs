@@ -165,11 +165,7 @@ impl Player {
             self.queue.push(Output::Reset);
         }
         if held {
-            let after_silence = self.hole >= crate::playout::fade::SILENT_AFTER;
-            self.queue.push(Output::Play {
-                index,
-                after_silence,
-            });
+            self.queue.push(Output::Play { index });
             self.statistics.received += 1;
             self.hole = 0;
         } else {

@@ -27,7 +27,7 @@ impl Entry {
     /// The first frame that it decides.
     fn index(&self) -> Option<FrameIndex> {
         match self {
-            Entry::One(Output::Preroll { index } | Output::Play { index, .. }) => Some(*index),
+            Entry::One(Output::Preroll { index } | Output::Play { index }) => Some(*index),
             Entry::One(_) => None,
             Entry::Hole { from, .. } => Some(*from),
         }
@@ -75,9 +75,8 @@ impl Queue {
                 }
             }
         };
-        if let Output::Preroll { index }
-        | Output::Play { index, .. }
-        | Output::Conceal { index, .. } = output
+        if let Output::Preroll { index } | Output::Play { index } | Output::Conceal { index, .. } =
+            output
         {
             while self.saved.front().is_some_and(|(saved, _)| *saved < index) {
                 self.saved.pop_front();
@@ -143,7 +142,6 @@ mod tests {
         for n in 0..3 {
             queue.push(Output::Play {
                 index: FrameIndex(n),
-                after_silence: false,
             });
             queue.save(FrameIndex(n), &[n as u8]);
         }
