@@ -1,9 +1,9 @@
 //! Which station is listened to, when several are heard?
 //!
 //! The first one that proves to be a station: by a heartbeat, or by three consecutive packets. Once a frame of it was heard it
-//! is kept until it has gone off the air; whatever others send meanwhile is counted and ignored. Before that (an idle station, or
-//! one that was invented, may never send a frame) one that does send frames takes its place, and a few candidates are kept side by side, so that a
-//! flood of invented sources can neither fill the memory nor keep the true one out.
+//! is kept until it has gone off the air; whatever others send meanwhile is counted and ignored. Before that (an idle station,
+//! or one that was invented, may never send a frame) one that does send frames takes its place, and a few candidates are kept
+//! side by side, so that a flood of invented sources can neither fill the memory nor keep the true one out.
 
 use super::player::{Config, Player, Rejection};
 use super::statistics::Statistics;
@@ -154,10 +154,7 @@ impl Dial {
         if kept.is_none() && self.tuned.as_ref().is_none_or(Player::is_waiting) {
             return;
         }
-        let replaced = match kept {
-            Some(player) => self.tuned.replace(player),
-            None => None,
-        };
+        let replaced = kept.and_then(|player| self.tuned.replace(player));
         let gone: Vec<Player> = self.candidates.drain(..).chain(replaced).collect();
         gone.into_iter().for_each(|player| self.let_go(player));
     }
