@@ -9,7 +9,7 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::net::{Host, Lan};
+use crate::net::{Host, Lan, inside};
 
 /// The binary under test.
 pub(crate) const LANRADIO: &str = env!("CARGO_BIN_EXE_lanradio");
@@ -18,6 +18,9 @@ pub(crate) const LANRADIO: &str = env!("CARGO_BIN_EXE_lanradio");
 const GROUP_IN_IGMP: &str = "4D4DFFEF";
 /// `ff15::cc52:1` as the kernel prints it in `/proc/net/igmp6`.
 const GROUP_IN_IGMP6: &str = "ff1500000000000000000000cc520001";
+
+/// Every host looks as if it had been suspended for this long: the two clocks differ by it.
+const SUSPENDED_S: u32 = 5_000;
 
 /// How long anything that should happen at once may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,10 +36,11 @@ pub(crate) struct Node {
 
 /// A command that will run on `host`: in its network, with its clocks.
 pub(crate) fn on(host: &Host, program: &str) -> Command {
-    let offset = host.clock_offset_s.to_string();
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", &host.namespace, "unshare", "-T"]);
-    command.args(["--monotonic", &offset, "--boottime", &offset, "--", program]);
+    let offset = host.clock_offset_s;
+    let (monotonic, boot) = (offset.to_string(), (offset + SUSPENDED_S).to_string());
+    let mut command = inside(&host.namespace, "unshare");
+    command.args(["-T", "--monotonic", &monotonic, "--boottime", &boot]);
+    command.args(["--", program]);
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("LANRADIO_") {
             command.env_remove(variable);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::capture::{self, Capture};
 use crate::formats::play;
-use crate::net::Lan;
+use crate::net::{Lan, run};
+use crate::process::on;
 use crate::{measure, music, proof, reference, wav};
 
 /// How far each arrival is off the 20 ms grid, in ms, by index; the grid's phase is the median.
@@ -242,4 +243,25 @@ fn buffer_of_40_ms_plays_a_lossless_network_cleanly() {
     println!("concealed share at 40 ms: {shares:?}");
     // A machine that stalls is no fault of the program's: one attempt in three must go through.
     assert!(shares.iter().any(|share| *share <= 0.01), "{shares:?}");
+}
+
+#[test]
+fn time_is_that_of_the_boot_clock_which_counts_suspend() {
+    let Some(lan) = Lan::new(1) else { return };
+    let mut listener = lan.start(
+        0,
+        "listener",
+        &["listen", "--output", "null", "--timeout", "1500ms"],
+    );
+    listener.wait_for_code(20, 3);
+    let event = listener.events_named("stats").pop().unwrap();
+    // The first number of this file is the boot clock; the monotonic one is far from it on this host.
+    let uptime = run(on(&lan.hosts[0], "cat").arg("/proc/uptime")).stdout;
+    let uptime = String::from_utf8(uptime).unwrap();
+    let boot_s: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    let apart_s = boot_s - event["t_us"].as_i64().unwrap() as f64 / 1e6;
+    assert!(
+        (-0.1..20.0).contains(&apart_s),
+        "{apart_s} s between the event and now"
+    );
 }
