@@ -55,3 +55,12 @@ pub enum Kind<'a> {
         statistics: &'a Statistics,
     },
 }
+
+/// `title – artist`, or what there is of it.
+pub(super) fn title_of(title: &str, artist: &str) -> String {
+    if artist.is_empty() {
+        title.to_string()
+    } else {
+        format!("{title} – {artist}")
+    }
+}

@@ -3,9 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::console::Console;
+use super::console::{Console, title_of};
 use super::error::AppError;
-use super::send::title_of;
 use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Join, MAX_DATAGRAM};
 use crate::io::terminal::sanitize;

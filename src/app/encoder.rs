@@ -12,6 +12,7 @@ use super::error::AppError;
 use crate::io::{random, terminal, thread};
 use crate::media::opus::{EncoderConfig, FRAME_SAMPLES};
 use crate::media::source::Source;
+use crate::media::source_error::SourceError;
 use crate::media::track_encoder::{TrackEncoder, encoded_bytes_estimate};
 use crate::wire::control::MAX_TEXT_BYTES;
 use crate::wire::{TrackId, clip};
@@ -126,8 +127,13 @@ fn open(file: &Path, config: EncoderConfig) -> Result<TrackEncoder, String> {
     } else {
         Source::open(file)
     };
-    let encoder = TrackEncoder::new(source.map_err(|error| error.to_string())?, config)
-        .map_err(|error| error.to_string())?;
+    let source = source.map_err(|error| match error {
+        SourceError::Empty if stdin => {
+            "nothing came through the pipe: look at what the program before it says".into()
+        }
+        error => error.to_string(),
+    })?;
+    let encoder = TrackEncoder::new(source, config).map_err(|error| error.to_string())?;
     let samples = encoder
         .known_frames()
         .map(|frames| frames * FRAME_SAMPLES as u64);

@@ -57,8 +57,13 @@ pub enum AppError {
     #[error("{0}")]
     Files(String),
     /// No station within `--timeout`.
-    #[error("no station heard on {group} ({interface}) within the time given")]
+    #[error(
+        "no station heard on {group} ({interface}) within {timeout:?}: is a sender running there, on the same network? \
+         (see --group, --interface, --timeout)"
+    )]
     NoStation {
+        /// How long was waited.
+        timeout: std::time::Duration,
         /// The group.
         group: std::net::SocketAddr,
         /// The interface.

@@ -25,9 +25,7 @@ impl Events {
     /// # Errors
     /// If it cannot be opened for appending.
     pub fn open(path: Option<&Path>, clock: Clock) -> Result<Events, EventLogError> {
-        let log = path
-            .map(|path| EventLog::open(&path.to_string_lossy()))
-            .transpose()?;
+        let log = path.map(EventLog::open).transpose()?;
         Ok(Events {
             log,
             clock,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::console::{Console, Kind, Status};
+use super::console::{Console, Kind, Status, title_of};
 use super::error::AppError;
 use super::events::{StatsState, stats_json};
 use super::output::{Output, OutputConfig};
@@ -25,8 +25,6 @@ use crate::wire::media::MediaPacket;
 /// How late a deadline may be met for the sake of fewer wake-ups.
 const SLACK: Duration = Duration::from_millis(4);
 const SECOND: Duration = Duration::from_secs(1);
-/// Below this a takeover may be heard.
-const SAFE_BUFFER: Duration = Duration::from_millis(100);
 
 /// What `listen` was asked to do.
 #[derive(Clone, Debug)]
@@ -50,11 +48,10 @@ pub struct ListenConfig {
 /// # Errors
 /// If it cannot begin, if no station was heard in time, or if the output failed on the way.
 pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppError> {
+    config.output.check()?;
     let mut session = Session::begin(&config.common, Join::ALL, console)?;
     let output = Output::open(&config.output, config.volume, session.waiter.waker())?;
-    if config.buffer.is_some_and(|buffer| buffer < SAFE_BUFFER) {
-        session.warn(console, "a buffer below 100ms: a takeover may be heard");
-    }
+    session.judge_buffer(config.buffer, console);
     let mut listener = Listener {
         dial: Dial::new(Config {
             buffer_override: config.buffer,
@@ -144,9 +141,12 @@ impl Listener {
             {
                 return Ok(());
             }
-            if !self.heard && give_up.is_some_and(|at| now >= at) {
+            if let Some(timeout) =
+                timeout.filter(|timeout| !self.heard && now >= started + *timeout)
+            {
                 let interface = self.session.interface().to_string();
                 return Err(AppError::NoStation {
+                    timeout,
                     group: self.session.group,
                     interface,
                 });
@@ -214,7 +214,7 @@ impl Listener {
                         .write("tuned_in", json!({ "frame": first.0, "ms": ms }));
                 }
                 Decision::Track(track) => {
-                    self.title = super::send::title_of(&track.title, &track.artist);
+                    self.title = title_of(&track.title, &track.artist);
                     self.session
                         .events
                         .track(&track.title, &track.artist, track.first.0);
@@ -297,7 +297,7 @@ impl Listener {
             self.session.warn(console, &text);
         }
         if !self.heard
-            && let Some(text) = waiting.line(now, &self.session)
+            && let Some(text) = waiting.line(now, &self.session, self.dial.foreign())
         {
             console.note(&text);
         }
@@ -394,7 +394,7 @@ impl Waiting {
         Waiting { since, told: 0 }
     }
 
-    fn line(&mut self, now: Instant, session: &Session) -> Option<String> {
+    fn line(&mut self, now: Instant, session: &Session, foreign: u64) -> Option<String> {
         let waited = now.since(self.since);
         if self.told == 0 && waited >= SECOND {
             self.told = 1;
@@ -406,6 +406,12 @@ impl Waiting {
         }
         if self.told == 1 && waited >= SECOND * 10 {
             self.told = 2;
+            if foreign > 0 {
+                return Some(format!(
+                    "no station is heard, but {foreign} RTP packets of another program on this group; lanradio plays stations of \
+                     lanradio send, so far"
+                ));
+            }
             let hint = "still nothing heard. Is the sender on the same network and group? A firewall may drop UDP, Docker needs the \
                         host network, guest Wi-Fi keeps its guests apart, and --interface chooses another network";
             return Some(hint.into());

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use super::error::AppError;
 use crate::io::pcm_stdout::PcmStdout;
 use crate::io::wait::Waker;
-use crate::io::wav::WavFile;
+use crate::io::wav::{self, WavFile};
 use crate::io::{Written, thread};
 use crate::media::opus::{FRAME_VALUES, sample_to_i16};
 
@@ -65,6 +65,19 @@ pub struct Output {
     failed: bool,
     /// Blocks that a pipe's reader was too slow for.
     pub underruns: u64,
+}
+
+impl OutputConfig {
+    /// Whether there is any use in joining a station for this output; touches nothing.
+    ///
+    /// # Errors
+    /// If the file's folder is missing, or something else than a file has its name.
+    pub fn check(&self) -> Result<(), AppError> {
+        match self {
+            OutputConfig::File(path) => Ok(wav::check(path)?),
+            OutputConfig::Null | OutputConfig::Stdout => Ok(()),
+        }
+    }
 }
 
 impl Output {
@@ -189,10 +202,12 @@ fn write_all(
     waker: &Waker,
     mut write: impl FnMut(&Block) -> Option<Report>,
 ) {
+    // After a failure the rest is taken and dropped: playing goes on, and one error is enough.
+    let mut working = true;
     for block in blocks {
-        if let Some(report) = write(&block) {
-            // A full channel means that it was told already.
-            let _ = reporter.try_send(report);
+        if working && let Some(report) = write(&block) {
+            working = false;
+            let _ = reporter.send(report);
             waker.wake();
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, TryRecvError};
 use serde_json::json;
 
-use super::console::{Console, Kind, Status};
+use super::console::{Console, Kind, Status, title_of};
 use super::encoder::{self, Encoded, MAX_HELD_BYTES};
 use super::error::AppError;
 use super::events::{StatsState, reason_word, stats_json};
@@ -28,8 +28,6 @@ const LOOK: Duration = FRAME;
 /// Packets taken from the encoder in one wake-up: more than it makes in the time between.
 const TAKE: usize = 1_000;
 const SECOND: Duration = Duration::from_secs(1);
-/// Below this a takeover may be heard.
-const SAFE_BUFFER: Duration = Duration::from_millis(100);
 
 /// What `send` was asked to do.
 #[derive(Clone, Debug)]
@@ -53,9 +51,7 @@ pub struct SendConfig {
 pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppError> {
     let packets = encoder::start(config.files.clone(), config.encoder)?;
     let mut session = Session::begin(&config.common, Join::ALL, console)?;
-    if config.buffer < SAFE_BUFFER {
-        session.warn(console, "a buffer below 100ms: a takeover may be heard");
-    }
+    session.judge_buffer(Some(config.buffer), console);
     let (station, first_frame) = super::debug::found()?;
     let node = Node::new(
         Config {
@@ -86,15 +82,6 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
     };
     sender.run(console)?;
     sender.finish(console)
-}
-
-/// `title – artist`, or what there is of it.
-pub(super) fn title_of(title: &str, artist: &str) -> String {
-    if artist.is_empty() {
-        title.to_string()
-    } else {
-        format!("{title} – {artist}")
-    }
 }
 
 struct Sender<'a> {

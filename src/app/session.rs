@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::console::Console;
 use super::error::AppError;
@@ -14,6 +15,9 @@ use crate::io::wait::Waiter;
 use crate::io::{host, random};
 use crate::time::Instant;
 use crate::wire::NodeId;
+
+/// Below this a takeover may be heard.
+const SAFE_BUFFER: Duration = Duration::from_millis(100);
 
 /// What users can set on every command.
 #[derive(Clone, Debug)]
@@ -111,6 +115,13 @@ impl Session {
     pub fn warn(&mut self, console: &mut dyn Console, text: &str) {
         console.warn(text);
         self.events.warning(text);
+    }
+
+    /// Warns of a buffer that is too short for what this program is made for.
+    pub fn judge_buffer(&mut self, buffer: Option<Duration>, console: &mut dyn Console) {
+        if buffer.is_some_and(|buffer| buffer < SAFE_BUFFER) {
+            self.warn(console, "a buffer below 100ms: a takeover may be heard");
+        }
     }
 
     /// The interface's name.

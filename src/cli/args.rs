@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::values;
@@ -79,7 +80,7 @@ pub struct SendArgs {
 #[derive(Debug, Args)]
 pub struct ListenArgs {
     /// Where the sound goes: null, file:PATH.wav, or - for s16le 48 kHz stereo on standard output.
-    #[arg(long, env = "LANRADIO_OUTPUT", value_name = "null|file:PATH.wav|-", value_parser = values::output)]
+    #[arg(long, env = "LANRADIO_OUTPUT", value_name = "null|file:PATH.wav|-", value_parser = OsStringValueParser::new().try_map(values::output))]
     pub output: Option<OutputConfig>,
     /// Loudness in percent, 0 to 200; 100 leaves the samples untouched.
     #[arg(long, env = "LANRADIO_VOLUME", value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=200))]
@@ -128,7 +129,7 @@ pub struct CommonArgs {
     /// Say more.
     #[arg(short, long, env = "LANRADIO_VERBOSE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub verbose: bool,
-    /// Say nothing but errors.
+    /// Say nothing but warnings and errors.
     #[arg(short, long, env = "LANRADIO_QUIET", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub quiet: bool,
     /// Colour in the status on standard error; NO_COLOR is honoured.

@@ -4,16 +4,18 @@ pub mod args;
 pub mod status;
 pub mod values;
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::error::{Error, ErrorKind};
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::app::console::Console;
+use crate::app::error::AppError;
 use crate::app::listen::ListenConfig;
 use crate::app::output::OutputConfig;
 use crate::app::send::SendConfig;
@@ -29,7 +31,9 @@ const DEFAULT_BUFFER: Duration = Duration::from_millis(500);
 
 /// The whole program: reads the command line, runs the command, answers with the exit code of DESIGN 5.
 pub fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let matches = command_line()
+        .try_get_matches()
+        .unwrap_or_else(|error| refuse(&error));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if let Err(error) = check(&cli.command) {
         error.exit();
@@ -45,7 +49,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => send::run(&send_config(args), &mut console),
         Command::Listen(args) => listen::run(&listen_config(args), &mut console),
         Command::Sdp(args) => {
-            describe::run(&common_config(&args.common), &mut console).map(|text| print(&text))
+            describe::run(&common_config(&args.common), &mut console).and_then(|text| print(&text))
         }
     };
     console.finish();
@@ -57,6 +61,52 @@ pub fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "lanradio: {text}");
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// The command line, in which a variable that is set to nothing counts as not set: unit and compose files are full of them.
+fn command_line() -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let heed = move |arg: clap::Arg| match arg.get_env() {
+        Some(name) if is_empty(name) => arg.env(None::<&'static str>),
+        _ => arg,
+    };
+    Cli::command().mut_subcommands(move |command| command.mut_args(heed))
+}
+
+/// Ends with clap's error; if a variable is to blame, says which: the error names a flag that nobody typed.
+fn refuse(error: &Error) -> ! {
+    let _ = error.print();
+    if let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg)
+        && let Some(flag) = arg
+            .split([' ', '='])
+            .next()
+            .and_then(|arg| arg.strip_prefix("--"))
+    {
+        let typed = std::env::args_os().any(|word| {
+            let word = word.to_string_lossy();
+            word.strip_prefix("--")
+                .and_then(|word| word.split('=').next())
+                == Some(flag)
+        });
+        let variable = format!("LANRADIO_{}", flag.to_uppercase().replace('-', "_"));
+        if !typed && std::env::var_os(&variable).is_some() {
+            let _ = writeln!(
+                std::io::stderr(),
+                "\nThe value comes from the variable {variable}."
+            );
+        }
+    }
+    std::process::exit(error.exit_code());
+}
+
+/// An error of one command: its usage, and its own help.
+fn error_of(command: &str, kind: ErrorKind, text: &str) -> Error {
+    let mut cli = Cli::command();
+    cli.build();
+    match cli.find_subcommand_mut(command) {
+        Some(command) => command.error(kind, text),
+        None => cli.error(kind, text),
     }
 }
 
@@ -72,7 +122,8 @@ fn loudness(matches: &ArgMatches, common: &CommonArgs) -> Result<(bool, bool), E
         common.quiet && typed("quiet"),
         common.verbose && typed("verbose"),
     ) {
-        (true, true) => Err(Cli::command().error(
+        (true, true) => Err(error_of(
+            matches.subcommand_name().unwrap_or_default(),
             ErrorKind::ArgumentConflict,
             "--quiet and --verbose exclude each other",
         )),
@@ -84,7 +135,12 @@ fn loudness(matches: &ArgMatches, common: &CommonArgs) -> Result<(bool, bool), E
 
 /// What is wrong with the command line beyond single values: exit code 2.
 fn check(command: &Command) -> Result<(), Error> {
-    let usage = |text: &str| Err(Cli::command().error(ErrorKind::ValueValidation, text));
+    let name = match command {
+        Command::Send(_) => "send",
+        Command::Listen(_) => "listen",
+        Command::Sdp(_) => "sdp",
+    };
+    let usage = |text: &str| Err(error_of(name, ErrorKind::ValueValidation, text));
     let is_stdout = |path: &Path| path.as_os_str() == "-";
     match command {
         Command::Send(args) => match args.files.iter().filter(|file| is_stdout(file)).count() {
@@ -148,7 +204,15 @@ fn listen_config(args: &ListenArgs) -> ListenConfig {
     }
 }
 
-/// Data for standard output; a reader that has gone is no failure.
-fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+/// Data for standard output; a reader that has gone is no failure, a full disk is one.
+fn print(text: &str) -> Result<(), AppError> {
+    let mut out = std::io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(AppError::Os {
+            action: "writing the session description to standard output",
+            source,
+        }),
+        _ => Ok(()),
+    }
 }

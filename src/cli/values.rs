@@ -1,6 +1,8 @@
 //! Is this value well-formed? Parsers of flag values; each error says what would be right.
 
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use crate::app::output::OutputConfig;
@@ -14,15 +16,17 @@ const DEFAULT_PORT: u16 = 5004;
 ///
 /// # Errors
 /// For names of devices, which are not built yet, and an empty path.
-pub fn output(text: &str) -> Result<OutputConfig, String> {
-    match text {
-        "null" => Ok(OutputConfig::Null),
-        "-" => Ok(OutputConfig::Stdout),
-        "file:" => Err("file: needs a path, such as file:heard.wav".into()),
-        _ => match text.strip_prefix("file:") {
-            Some(path) => Ok(OutputConfig::File(path.into())),
+pub fn output(text: OsString) -> Result<OutputConfig, String> {
+    match text.as_bytes() {
+        b"null" => Ok(OutputConfig::Null),
+        b"-" => Ok(OutputConfig::Stdout),
+        b"file:" => Err("file: needs a path, such as file:heard.wav".into()),
+        bytes => match bytes.strip_prefix(b"file:") {
+            // Not every path is UTF-8.
+            Some(path) => Ok(OutputConfig::File(OsStr::from_bytes(path).into())),
             None => Err(format!(
-                "sound devices such as '{text}' come with a later release; use null, file:PATH.wav or -"
+                "sound devices such as '{}' come with a later release; use null, file:PATH.wav or -",
+                text.display()
             )),
         },
     }

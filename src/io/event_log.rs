@@ -8,7 +8,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::Written;
@@ -16,7 +18,7 @@ use super::Written;
 /// An open event log.
 #[derive(Debug)]
 pub struct EventLog {
-    path: String,
+    path: PathBuf,
     out: File,
     state: State,
     line: Vec<u8>,
@@ -36,18 +38,18 @@ enum State {
 #[derive(Debug, thiserror::Error)]
 pub enum EventLogError {
     /// At the start.
-    #[error("opening the event log {path}: {source} (see --events)")]
+    #[error("opening the event log {}: {source}{}", path.display(), remedy(path, source))]
     Open {
         /// As the user gave it.
-        path: String,
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
     /// Later; said once.
-    #[error("writing the event log {path}: {source}; events are lost until there is room again")]
+    #[error("writing the event log {}: {source}; events are lost until there is room again", path.display())]
     Write {
         /// As the user gave it.
-        path: String,
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -55,8 +57,11 @@ pub enum EventLogError {
 
 impl EventLog {
     /// Opens `path` for appending, creating it; `-` is stdout.
-    pub fn open(path: &str) -> Result<EventLog, EventLogError> {
-        let opened = if path == "-" {
+    ///
+    /// # Errors
+    /// If it cannot be opened for appending.
+    pub fn open(path: &Path) -> Result<EventLog, EventLogError> {
+        let opened = if path == Path::new("-") {
             io::stdout().as_fd().try_clone_to_owned().map(File::from)
         } else {
             // Non-blocking matters for a FIFO only: neither opening nor writing may wait for its reader.
@@ -74,7 +79,7 @@ impl EventLog {
         Ok(EventLog::to(path, out))
     }
 
-    fn to(path: &str, out: File) -> EventLog {
+    fn to(path: &Path, out: File) -> EventLog {
         EventLog {
             path: path.to_owned(),
             out,
@@ -105,7 +110,7 @@ impl EventLog {
                 Ok(Written::Done)
             }
             Ok(count) => self.fail(count > 0, io::Error::from(ErrorKind::StorageFull)),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe && self.path == "-" => {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe && self.path == Path::new("-") => {
                 self.state = State::Closed;
                 Ok(Written::Closed)
             }
@@ -124,6 +129,23 @@ impl EventLog {
         } else {
             Ok(Written::Lost)
         }
+    }
+}
+
+/// What the user can do about a log that cannot be opened.
+fn remedy(path: &Path, source: &io::Error) -> String {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+    match folder {
+        Some(folder) => format!(
+            " (the folder {} does not exist: create it first)",
+            folder.display()
+        ),
+        None if source.raw_os_error() == Some(Errno::ENXIO as i32) => {
+            " (nobody reads this FIFO: start its reader first)".into()
+        }
+        None => " (see --events)".into(),
     }
 }
 
@@ -149,7 +171,7 @@ mod tests {
         let path = folder.path("events.jsonl");
         std::fs::write(&path, "old\n").unwrap();
         for text in ["one", "two"] {
-            let mut log = EventLog::open(path.to_str().unwrap()).unwrap();
+            let mut log = EventLog::open(&path).unwrap();
             assert_eq!(log.write_line(text).unwrap(), Written::Done);
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old\none\ntwo\n");
@@ -160,7 +182,7 @@ mod tests {
         let Ok(full) = File::options().write(true).open("/dev/full") else {
             return;
         };
-        let mut log = EventLog::to("/dev/full", full);
+        let mut log = EventLog::to(Path::new("/dev/full"), full);
         let error = log.write_line("x").unwrap_err().to_string();
         assert!(
             error.starts_with("writing the event log /dev/full: "),
@@ -173,7 +195,7 @@ mod tests {
     fn line_after_a_half_one_starts_on_its_own() {
         let folder = Folder::new();
         let path = folder.path("events");
-        let mut log = EventLog::open(path.to_str().unwrap()).unwrap();
+        let mut log = EventLog::open(&path).unwrap();
         std::fs::write(&path, "{\"half").unwrap();
         log.state = State::Failing { half_line: true };
         log.write_line("{}").unwrap();
@@ -185,14 +207,14 @@ mod tests {
     fn closed_stdout_is_closed_and_stays_so() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let mut log = EventLog::to("-", OwnedFd::from(writer).into());
+        let mut log = EventLog::to(Path::new("-"), OwnedFd::from(writer).into());
         assert_eq!(log.write_line("x").unwrap(), Written::Closed);
         assert_eq!(log.write_line("x").unwrap(), Written::Closed);
     }
 
     #[test]
     fn missing_folder_is_named() {
-        let error = EventLog::open("/nonexistent/events")
+        let error = EventLog::open(Path::new("/nonexistent/events"))
             .unwrap_err()
             .to_string();
         assert!(

@@ -194,20 +194,30 @@ fn begin(path: &Path, opener: Opener) -> Result<Box<dyn Store>, WavError> {
     Ok(store)
 }
 
+/// Whether a WAV file can be made at `path`, as far as can be known without touching it.
+///
+/// # Errors
+/// If its folder is missing, or if there is something else than a regular file.
+pub fn check(path: &Path) -> Result<(), WavError> {
+    if let Ok(metadata) = std::fs::metadata(path) {
+        refuse_special(path, &metadata)
+    } else if let Some(folder) = missing_folder(path) {
+        Err(WavError::NoFolder {
+            path: path.to_owned(),
+            folder,
+        })
+    } else {
+        Ok(())
+    }
+}
+
 /// A regular file of length 0, new or not. Nothing is truncated before it is known to be one.
 fn open_file(path: &Path) -> Result<Box<dyn Store>, WavError> {
     let create = |source| WavError::Create {
         path: path.to_owned(),
         source,
     };
-    if let Ok(metadata) = std::fs::metadata(path) {
-        refuse_special(path, &metadata)?;
-    } else if let Some(folder) = missing_folder(path) {
-        return Err(WavError::NoFolder {
-            path: path.to_owned(),
-            folder,
-        });
-    }
+    check(path)?;
     // Non-blocking: a FIFO that took the name since must not hang us.
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let file = File::options()

@@ -50,6 +50,11 @@ impl Dial {
         self.past.reject(reason);
     }
 
+    /// How many RTP packets of other programs were heard.
+    pub fn foreign(&self) -> u64 {
+        self.past.rejected.get("foreign").copied().unwrap_or(0)
+    }
+
     /// Totals since start, over all stations.
     pub fn statistics(&self) -> Statistics {
         let mut total = self.past.clone();

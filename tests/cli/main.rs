@@ -18,6 +18,7 @@ mod events;
 mod failures;
 mod help;
 mod playing;
+mod remedies;
 mod sdp;
 mod stopping;
 mod support;
