@@ -228,6 +228,8 @@ impl Listener {
                     self.heard = true;
                 }
                 Decision::OffAir { reason } => {
+                    // What plays next is a beginning, not the end of a hole.
+                    self.voice.silent = false;
                     self.session.events.off_air(reason.as_str());
                     console.note(&format!("off air: {}", reason.as_str().replace('_', " ")));
                     self.over = self.once;
