@@ -18,7 +18,7 @@ target_dir=${target_dir:-fuzz/target}
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions" \
-    cargo build --release --quiet --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$target_dir" --bins
+    cargo build --release --quiet --locked --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$target_dir" --bins
 
 [ $# -gt 0 ] || set -- $(sed -n '/^\[\[bin\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' fuzz/Cargo.toml)
 [ $# -gt 0 ] || { echo "fuzz/Cargo.toml names no targets" >&2; exit 1; }

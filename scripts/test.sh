@@ -21,4 +21,5 @@ if [ -f fuzz/Cargo.toml ]; then
     step cargo fmt --check --manifest-path fuzz/Cargo.toml
     step scripts/fuzz.sh "${FUZZ_SECONDS:-5}"
 fi
+[ "$(id -u)" = 0 ] || echo "make test: NOT run: the LAN tests, which need root (sudo -E make test)" >&2
 echo "make test: all good, $((SECONDS / 60)) min $((SECONDS % 60)) s" >&2

@@ -10,9 +10,6 @@ use super::opus::{
 use super::source::{Source, SourceError};
 use super::tags::Tags;
 
-/// The most bytes that a track may need once encoded; a source known to be longer is refused by the caller.
-pub const MAX_TRACK_BYTES: u64 = 512 << 20;
-
 /// Packets of a source with `samples` samples at 48 kHz.
 pub fn frames_of(samples: u64) -> u64 {
     match samples {

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use crate::support::{Studio, wav};
+use crate::support::{Studio, blocks, frames_of, wav};
 
 #[test]
 fn sources_without_sound_are_named_and_exit_1() {
@@ -138,4 +138,33 @@ fn nobody_heard_within_the_timeout_exits_3_in_time() {
         "{:?}",
         finished.took
     );
+}
+
+#[test]
+fn file_that_no_node_could_hold_is_refused_and_the_others_play() {
+    let studio = Studio::new();
+    studio.tone("good.wav", 300, 440.0);
+    // 75 MB of nothing at 8 kHz, mono, 8 bit: 2.6 hours, which are more than 512 MiB at 510 kbit/s.
+    let mut header = crate::support::wav(8_000, &[], &[]);
+    let length = 75_000_000u32;
+    for (at, value) in [(22, 1u32 | 8_000 << 16), (28, 8_000), (32, 1 | 8 << 16)] {
+        header[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    header[24..28].copy_from_slice(&8_000u32.to_le_bytes());
+    header[4..8].copy_from_slice(&(length + 36).to_le_bytes());
+    let end = header.len();
+    header[end - 4..].copy_from_slice(&length.to_le_bytes());
+    std::fs::write(studio.path("long.wav"), &header).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(studio.path("long.wav"))
+        .unwrap();
+    file.set_len(end as u64 + u64::from(length)).unwrap();
+    let listener = studio.listener("listen --output file:out.wav --once");
+    studio
+        .run("send --bitrate 510 long.wav good.wav")
+        .exits(1)
+        .says(&["long.wav", "512 MiB", "--bitrate"]);
+    listener.finish().exits(0);
+    assert_eq!(blocks(&studio.recording("out.wav")), frames_of(300 * 48));
 }

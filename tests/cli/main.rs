@@ -13,6 +13,7 @@
 )]
 
 mod disk;
+mod encoding;
 mod environment;
 mod events;
 mod failures;

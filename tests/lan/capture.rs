@@ -24,6 +24,8 @@ pub(crate) struct Packet {
     pub(crate) at_ns: i64,
     pub(crate) from: SocketAddr,
     pub(crate) to: SocketAddr,
+    /// Time to live, or IPv6's hop limit.
+    pub(crate) ttl: u8,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -150,7 +152,7 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 /// Ethernet → IPv4 or IPv6 → UDP; everything else on the bridge is none of our business.
 fn read_ethernet(at_ns: i64, frame: &[u8]) -> Option<Packet> {
     let ip = frame.get(14..)?;
-    let (from, to, udp): (IpAddr, IpAddr, _) = match be16(frame, 12)? {
+    let (from, to, ttl, udp): (IpAddr, IpAddr, u8, _) = match be16(frame, 12)? {
         0x0800 => {
             let is_fragment = be16(ip, 6)? & 0x3fff != 0;
             if ip[9] != 17 || is_fragment {
@@ -159,7 +161,7 @@ fn read_ethernet(at_ns: i64, frame: &[u8]) -> Option<Packet> {
             let header = usize::from(ip[0] & 15) * 4;
             let total = usize::from(be16(ip, 2)?);
             let address = |at| Some(IpAddr::from(be32(ip, at)?.to_be_bytes()));
-            (address(12)?, address(16)?, ip.get(header..total)?)
+            (address(12)?, address(16)?, ip[8], ip.get(header..total)?)
         }
         0x86dd if *ip.get(6)? == 17 => {
             let address = |at: usize| {
@@ -170,6 +172,7 @@ fn read_ethernet(at_ns: i64, frame: &[u8]) -> Option<Packet> {
             (
                 address(8)?,
                 address(24)?,
+                ip[7],
                 ip.get(40..40 + usize::from(be16(ip, 4)?))?,
             )
         }
@@ -179,6 +182,7 @@ fn read_ethernet(at_ns: i64, frame: &[u8]) -> Option<Packet> {
         at_ns,
         from: SocketAddr::new(from, be16(udp, 0)?),
         to: SocketAddr::new(to, be16(udp, 2)?),
+        ttl,
         payload: udp.get(8..)?.to_vec(),
     })
 }

@@ -156,6 +156,13 @@ fn events_tell_the_story(played: &Played) {
 
 /// RTCP on port + 1: reports at the start and then every 5 s, a BYE at the end. Heartbeats on port + 2, ten a second.
 fn controls_are_where_they_belong(lan: &Lan, packets: &[Packet]) {
+    let own = packets
+        .iter()
+        .filter(|packet| packet.to.ip().is_multicast());
+    assert!(
+        own.clone().all(|packet| packet.ttl == 1),
+        "no router passes it on"
+    );
     let of_sender = |port: u16| {
         let ours = packets
             .iter()
@@ -397,4 +404,19 @@ fn sounds_like_each_piece(dir: &Path, played: &[Block], firsts: &[usize]) {
             );
         }
     }
+}
+
+#[test]
+fn packets_cross_as_many_routers_as_they_are_told_to() {
+    let Some(lan) = Lan::new(1) else { return };
+    music::piece(48_000, 2, 0.5).save(&lan.dir.join("short.wav"), &[]);
+    let capture = Capture::start(&lan);
+    let mut sender = lan.start(0, "sender", &["send", "--ttl", "3", &lan.path("short.wav")]);
+    sender.wait_for_code(20, 0);
+    let packets = capture.stop();
+    let ours: Vec<_> = packets
+        .iter()
+        .filter(|packet| (5004..=5006).contains(&packet.to.port()))
+        .collect();
+    assert!(ours.len() > 25 && ours.iter().all(|packet| packet.ttl == 3));
 }

@@ -151,6 +151,7 @@ fn encoded(music: &music::Music) -> Vec<Packet> {
             at_ns: index as i64 * 20_000_000,
             from: at,
             to: at,
+            ttl: 1,
             payload,
         });
     }
