@@ -218,7 +218,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("/nonexistent/events") && error.contains("--events"),
+            error.contains("/nonexistent/events") && error.contains("create it first"),
             "{error}"
         );
     }
