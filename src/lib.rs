@@ -3,7 +3,7 @@
 //! `lanradio send song.wav` decodes a music file, encodes 20 ms Opus frames and multicasts them as RTP;
 //! `lanradio listen` on other machines plays them, in step with each other.
 //!
-//! ## Rooms: imports go down only (`tests/architecture.rs` holds it)
+//! ## Rooms: imports go down only (`tests/architecture` holds it)
 //!
 //! | layer | what lives there |
 //! |---|---|

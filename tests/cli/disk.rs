@@ -5,7 +5,8 @@ use std::fs;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
 
-use crate::support::{Studio, blocks, cannot, named};
+use crate::sound::blocks;
+use crate::support::{Studio, cannot, named};
 
 /// A disk of 256 KiB at `small` in the studio, gone when dropped; None where one may not mount.
 struct SmallDisk<'a>(&'a Studio);

@@ -2,7 +2,9 @@
 
 use opus::{Application, Bitrate, Channels, Encoder};
 
-use crate::support::{Studio, Witness, frames_of, wav};
+use crate::network::Witness;
+use crate::sound::{frames_of, wav};
+use crate::support::Studio;
 
 /// Music enough for a codec: two voices that glide, other ones left and right.
 fn piece() -> Vec<i16> {

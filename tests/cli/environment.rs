@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{Studio, strength};
+use crate::sound::strength;
+use crate::support::Studio;
 
 #[test]
 fn bad_value_in_a_variable_is_a_usage_error_that_names_it() {

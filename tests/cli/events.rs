@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Studio, heckle, named, parse_events};
+use crate::network::heckle;
+use crate::support::{PATIENCE, Studio, named, parse_events};
 
 /// The keys of a `stats` event (DESIGN 5).
 const STATS: [&str; 15] = [

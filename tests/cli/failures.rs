@@ -4,7 +4,8 @@ use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use crate::support::{Studio, blocks, frames_of, wav};
+use crate::sound::{blocks, frames_of, wav};
+use crate::support::Studio;
 
 #[test]
 fn sources_without_sound_are_named_and_exit_1() {
@@ -145,7 +146,7 @@ fn file_that_no_node_could_hold_is_refused_and_the_others_play() {
     let studio = Studio::new();
     studio.tone("good.wav", 300, 440.0);
     // 75 MB of nothing at 8 kHz, mono, 8 bit: 2.6 hours, which are more than 512 MiB at 510 kbit/s.
-    let mut header = crate::support::wav(8_000, &[], &[]);
+    let mut header = crate::sound::wav(8_000, &[], &[]);
     let length = 75_000_000u32;
     for (at, value) in [(22, 1u32 | 8_000 << 16), (28, 8_000), (32, 1 | 8 << 16)] {
         header[at..at + 4].copy_from_slice(&value.to_le_bytes());

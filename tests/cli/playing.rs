@@ -4,10 +4,9 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{
-    Process, Studio, Witness, blocks, cannot, feed, frames_of, heckle, named, raw_samples,
-    read_wav, strength, tagged, tone, wav,
-};
+use crate::network::{Witness, heckle};
+use crate::sound::{blocks, frames_of, raw_samples, read_wav, strength, tone, wav};
+use crate::support::{Process, Studio, cannot, feed, named, tagged};
 
 /// received + concealed of the last statistics.
 fn played(events: &[serde_json::Value]) -> u64 {

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Output, Stdio};
 
-use crate::support::{Studio, blocks, frames_of};
+use crate::sound::{blocks, frames_of};
+use crate::support::Studio;
 
 /// Runs to the end with standard output on a full disk.
 fn onto_full_disk(studio: &Studio, line: &str) -> Output {
@@ -75,7 +76,7 @@ fn paths_need_not_be_utf_8() {
     listener.finish().exits(0);
     let path = |name: &[u8]| studio.dir.join(OsStr::from_bytes(name));
     assert_eq!(
-        blocks(&crate::support::read_wav(&path(b"\xfe.wav"))),
+        blocks(&crate::sound::read_wav(&path(b"\xfe.wav"))),
         frames_of(samples)
     );
     let events = fs::read_to_string(path(b"\xff.jsonl")).unwrap();

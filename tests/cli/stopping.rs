@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Process, Studio, Witness, blocks, named, raw_samples, strength};
+use crate::network::Witness;
+use crate::sound::{blocks, raw_samples, strength};
+use crate::support::{Process, Studio, named};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 

@@ -9,33 +9,24 @@ use std::ffi::OsStr;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::mount::{MsFlags, mount};
-use nix::pty::{OpenptyResult, Winsize, openpty};
-use nix::sched::{CloneFlags, unshare};
+use nix::pty::OpenptyResult;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::pseudo_terminal::terminal;
+use crate::sound::{read_wav, tone, wav};
+
 /// Longer than any honest step takes, even while two other test processes compile: what runs into it is a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Frames that a source of `samples` samples (48 kHz) becomes: the encoder's look-ahead of 312 samples is flushed.
-pub(crate) fn frames_of(samples: usize) -> usize {
-    if samples < 960 {
-        1
-    } else {
-        (samples + 312).div_ceil(960)
-    }
-}
 
 /// 64 random bits from the standard library's own seed.
 fn random() -> u64 {
@@ -515,47 +506,6 @@ fn line_of(command: &Command) -> String {
     format!("lanradio {}", words.join(" "))
 }
 
-/// A terminal of `columns` columns; what is written to its slave side is read at its master side.
-pub(crate) fn terminal(columns: u16) -> OpenptyResult {
-    let size = Winsize {
-        ws_row: 24,
-        ws_col: columns,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    openpty(Some(&size), None).unwrap_or_else(|_| terminal_of_our_own(size))
-}
-
-/// The same in a chroot, which has no `/dev/pts`: a thread mounts one that only it sees; what it opened outlives it.
-fn terminal_of_our_own(size: Winsize) -> OpenptyResult {
-    let open = move || {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        let keep_to_us = |path| mount(None::<&str>, path, None::<&str>, private, None::<&str>);
-        keep_to_us("/").or_else(|_| keep_to_us("/dev"))?;
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-        let options = "newinstance,ptmxmode=0666,mode=0620";
-        mount(
-            Some("devpts"),
-            "/dev/pts",
-            Some("devpts"),
-            flags,
-            Some(options),
-        )?;
-        openpty(Some(&size), None)
-    };
-    thread::spawn(open)
-        .join()
-        .unwrap()
-        .expect("a terminal needs /dev/pts, or root to mount one")
-}
-
-/// A terminal as a stdin, with its other end, which must be kept as long as the process runs.
-pub(crate) fn terminal_stdin() -> (Stdio, OwnedFd) {
-    let OpenptyResult { master, slave } = terminal(80);
-    (Stdio::from(slave), master)
-}
-
 /// The complete lines of `bytes` as JSON; a line that is not JSON fails the test.
 pub(crate) fn parse_events(bytes: &[u8]) -> Vec<Value> {
     let text = String::from_utf8_lossy(bytes);
@@ -578,105 +528,6 @@ pub(crate) fn named(events: &[Value], name: &str) -> Vec<Value> {
         .filter(|event| event["event"] == name)
         .cloned()
         .collect()
-}
-
-/// A stereo tone at half scale, interleaved, 48 kHz; the right side an octave higher, so that sides cannot be swapped.
-pub(crate) fn tone(ms: usize, hz: f64) -> Vec<i16> {
-    (0..ms * 48)
-        .flat_map(|i| {
-            let phase = i as f64 / 48_000.0 * hz * std::f64::consts::TAU;
-            [
-                (phase.sin() * 16_000.0) as i16,
-                ((2.0 * phase).sin() * 16_000.0) as i16,
-            ]
-        })
-        .collect()
-}
-
-/// A stereo 16-bit WAV file with the tags of a LIST INFO chunk.
-pub(crate) fn wav(rate: u32, samples: &[i16], tags: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
-    let mut body = Vec::new();
-    body.extend(b"WAVEfmt ");
-    body.extend(16u32.to_le_bytes());
-    body.extend(1u16.to_le_bytes());
-    body.extend(2u16.to_le_bytes());
-    body.extend(rate.to_le_bytes());
-    body.extend(rate.wrapping_mul(4).to_le_bytes());
-    body.extend(4u16.to_le_bytes());
-    body.extend(16u16.to_le_bytes());
-    if !tags.is_empty() {
-        let mut list = b"INFO".to_vec();
-        for (id, text) in tags {
-            list.extend(*id);
-            list.extend((text.len() as u32 + 1).to_le_bytes());
-            list.extend(*text);
-            list.resize((list.len() + 2) & !1, 0);
-        }
-        body.extend(b"LIST");
-        body.extend((list.len() as u32).to_le_bytes());
-        body.extend(list);
-    }
-    body.extend(b"data");
-    body.extend((samples.len() as u32 * 2).to_le_bytes());
-    for sample in samples {
-        body.extend(sample.to_le_bytes());
-    }
-    let mut file = b"RIFF".to_vec();
-    file.extend((body.len() as u32).to_le_bytes());
-    file.extend(body);
-    file
-}
-
-/// The samples of a recording of ours, whose header must be true: 48 kHz, 16 bit, stereo, whole blocks, sizes no larger than
-/// the file (data are written first, then sizes).
-#[track_caller]
-pub(crate) fn read_wav(path: &Path) -> Vec<i16> {
-    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    match parse_wav(&bytes) {
-        Ok(samples) => samples,
-        Err(fault) => panic!("{} is no valid WAV file: {fault}", path.display()),
-    }
-}
-
-/// See [`read_wav`].
-pub(crate) fn parse_wav(bytes: &[u8]) -> Result<Vec<i16>, String> {
-    let u32_at = |at: usize| -> Result<usize, String> {
-        let raw = bytes
-            .get(at..at + 4)
-            .ok_or(format!("ends before byte {at}"))?;
-        Ok(u32::from_le_bytes(raw.try_into().unwrap()) as usize)
-    };
-    if bytes.get(..4) != Some(b"RIFF") || bytes.get(8..12) != Some(b"WAVE") {
-        return Err("no RIFF WAVE header".into());
-    }
-    let riff = u32_at(4)? + 8;
-    if riff > bytes.len() {
-        return Err(format!("RIFF size {riff} in {} bytes", bytes.len()));
-    }
-    let (mut at, mut format_seen) = (12, false);
-    loop {
-        let (id, size) = (&bytes[at..at + 4], u32_at(at + 4)?);
-        at += 8;
-        match id {
-            b"fmt " => {
-                let expected = [1, 0, 2, 0, 0x80, 0xBB, 0, 0, 0, 0xEE, 2, 0, 4, 0, 16, 0];
-                if bytes[at..at + 16] != expected {
-                    return Err(format!("format {:?}", &bytes[at..at + 16]));
-                }
-                format_seen = true;
-            }
-            b"data" => {
-                if !format_seen || size % 3840 != 0 || at + size > bytes.len() {
-                    return Err(format!("data of {size} bytes at {at} in {}", bytes.len()));
-                }
-                // Between the two writes of sizes the outer one may lag behind by the block just written.
-                let samples = bytes[at..at + size].chunks_exact(2);
-                return Ok(samples.map(|s| i16::from_le_bytes([s[0], s[1]])).collect());
-            }
-            _ => {}
-        }
-        at += size + size % 2;
-    }
 }
 
 /// Makes `name`, a FLAC file with a tone and these tags; false (after saying so) where there is no ffmpeg.
@@ -702,84 +553,6 @@ pub(crate) fn tagged(studio: &Studio, name: &str, ms: usize, title: &str, artist
         String::from_utf8_lossy(&made.stderr)
     );
     true
-}
-
-/// The samples of raw s16le sound.
-pub(crate) fn raw_samples(bytes: &[u8]) -> Vec<i16> {
-    bytes
-        .chunks_exact(2)
-        .map(|s| i16::from_le_bytes([s[0], s[1]]))
-        .collect()
-}
-
-/// 960-sample stereo blocks in interleaved samples.
-#[track_caller]
-pub(crate) fn blocks(samples: &[i16]) -> usize {
-    assert_eq!(samples.len() % 1920, 0, "not whole blocks");
-    samples.len() / 1920
-}
-
-/// How strong `hz` is on the left side of `samples`, as an amplitude (Goertzel).
-pub(crate) fn strength(samples: &[i16], hz: f64) -> f64 {
-    let step = hz / 48_000.0 * std::f64::consts::TAU;
-    let (mut re, mut im) = (0.0, 0.0);
-    for (i, frame) in samples.chunks_exact(2).enumerate() {
-        re += f64::from(frame[0]) * (step * i as f64).cos();
-        im += f64::from(frame[0]) * (step * i as f64).sin();
-    }
-    2.0 * f64::hypot(re, im) / (samples.len() / 2).max(1) as f64
-}
-
-/// A datagram and when it came.
-type Arrival = (Instant, Vec<u8>);
-
-/// Somebody in the audience with a notebook: every datagram of the media port, and when it came.
-pub(crate) struct Witness {
-    heard: Arc<Mutex<Vec<Arrival>>>,
-}
-
-impl Witness {
-    pub(crate) fn of(studio: &Studio) -> Witness {
-        let socket = group_socket(studio.ip, studio.port);
-        socket
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let notebook = Arc::clone(&heard);
-        thread::spawn(move || {
-            let mut datagram = [0; 2048];
-            while let Ok(len) = socket.recv(&mut datagram) {
-                let entry = (Instant::now(), datagram[..len].to_vec());
-                notebook.lock().unwrap().push(entry);
-            }
-        });
-        Witness { heard }
-    }
-
-    pub(crate) fn heard(&self) -> Vec<Arrival> {
-        self.heard.lock().unwrap().clone()
-    }
-}
-
-/// A socket that hears `ip:port` on loopback beside the others that do.
-fn group_socket(ip: Ipv4Addr, port: u16) -> UdpSocket {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket.bind(&SocketAddrV4::new(ip, port).into()).unwrap();
-    socket.join_multicast_v4(&ip, &Ipv4Addr::LOCALHOST).unwrap();
-    socket.into()
-}
-
-/// Sends one datagram to a port of the studio's group, on loopback only.
-pub(crate) fn heckle(studio: &Studio, port: u16, datagram: &[u8]) {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
-    socket.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
-    socket.set_multicast_loop_v4(true).unwrap();
-    socket
-        .send_to(datagram, &SocketAddrV4::new(studio.ip, port).into())
-        .unwrap();
 }
 
 /// Feeds `bytes` to the process's stdin and closes it.

@@ -2,7 +2,8 @@
 
 use std::thread;
 
-use crate::support::{Process, Studio, terminal_stdin};
+use crate::pseudo_terminal::terminal_stdin;
+use crate::support::{Process, Studio};
 
 /// A command line that must be refused, and what the refusal must mention.
 type Refusal = (&'static str, &'static [&'static str]);

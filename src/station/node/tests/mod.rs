@@ -2,6 +2,7 @@
 
 mod founding;
 mod on_air;
+mod sources;
 
 use std::collections::BTreeMap;
 
@@ -267,4 +268,12 @@ fn foreign_beat(leader: NodeId, young: bool, state: State) -> Heartbeat {
         state,
         ..beat
     }
+}
+
+fn has_idled(bench: &Bench) -> usize {
+    bench
+        .events()
+        .iter()
+        .filter(|event| **event == Event::Idle)
+        .count()
 }
