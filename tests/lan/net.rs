@@ -100,20 +100,21 @@ impl Lan {
         ip(&["netns", "add", switch]);
         no_address_detection(switch);
         // With snooping the bridge would prune groups nobody queries for: a plain switch floods.
-        ip(&[
-            "-n",
+        ip_inside(
             switch,
-            "link",
-            "add",
-            "sw",
-            "type",
-            "bridge",
-            "mcast_snooping",
-            "0",
-            "stp_state",
-            "0",
-        ]);
-        ip(&["-n", switch, "link", "set", "sw", "up"]);
+            &[
+                "link",
+                "add",
+                "sw",
+                "type",
+                "bridge",
+                "mcast_snooping",
+                "0",
+                "stp_state",
+                "0",
+            ],
+        );
+        ip_inside(switch, &["link", "set", "sw", "up"]);
     }
 
     fn plug_in(&mut self, name: &str, index: usize) {
@@ -134,22 +135,17 @@ impl Lan {
             "link", "add", "lan0", "netns", space, "type", "veth", "peer", "name", &host.port,
             "netns", switch,
         ]);
-        ip(&[
-            "-n",
+        ip_inside(
             space,
-            "addr",
-            "add",
-            &format!("{}/24", host.ip),
-            "dev",
-            "lan0",
-        ]);
+            &["addr", "add", &format!("{}/24", host.ip), "dev", "lan0"],
+        );
         let ipv6 = format!("fd77::{}/64", index + 1);
-        ip(&["-n", space, "addr", "add", &ipv6, "dev", "lan0", "nodad"]);
-        ip(&["-n", space, "link", "set", "lo", "up"]);
-        ip(&["-n", space, "link", "set", "lan0", "up"]);
-        ip(&["-n", space, "route", "add", "224.0.0.0/4", "dev", "lan0"]);
-        ip(&["-n", switch, "link", "set", &host.port, "master", "sw"]);
-        ip(&["-n", switch, "link", "set", &host.port, "up"]);
+        ip_inside(space, &["addr", "add", &ipv6, "dev", "lan0", "nodad"]);
+        ip_inside(space, &["link", "set", "lo", "up"]);
+        ip_inside(space, &["link", "set", "lan0", "up"]);
+        ip_inside(space, &["route", "add", "224.0.0.0/4", "dev", "lan0"]);
+        ip_inside(switch, &["link", "set", &host.port, "master", "sw"]);
+        ip_inside(switch, &["link", "set", &host.port, "up"]);
     }
 }
 
@@ -174,12 +170,12 @@ impl Drop for Lan {
 impl Host {
     /// Pulls the cable: the carrier is gone at the host, addresses and memberships stay.
     pub(crate) fn cut_cable(&self) {
-        ip(&["-n", &self.switch, "link", "set", &self.port, "down"]);
+        ip_inside(&self.switch, &["link", "set", &self.port, "down"]);
     }
 
     /// Plugs the cable in again.
     pub(crate) fn mend_cable(&self) {
-        ip(&["-n", &self.switch, "link", "set", &self.port, "up"]);
+        ip_inside(&self.switch, &["link", "set", &self.port, "up"]);
     }
 
     /// From now on `per_mille` of the media packets (port 5004) vanish at random on their way in.
@@ -373,6 +369,11 @@ fn no_address_detection(space: &str) {
 
 fn ip(arguments: &[&str]) {
     run(Command::new("ip").args(arguments));
+}
+
+/// `ip` in the network of namespace `space`. (`ip -n` has the same trouble in a chroot as `ip netns exec`, see [`inside`].)
+fn ip_inside(space: &str, arguments: &[&str]) {
+    run(inside(space, "ip").args(arguments));
 }
 
 /// Runs a tool to its end; its complaint is the panic.
