@@ -66,19 +66,6 @@ fn loopback_can_be_given_by_address() {
 }
 
 #[test]
-fn missing_folder_is_refused_before_joining() {
-    let studio = Studio::new();
-    studio
-        .run("listen --output file:nowhere/out.wav --timeout 5s")
-        .exits(1)
-        .says(&["nowhere"]);
-    studio
-        .run("listen --output null --events nowhere/events.jsonl --timeout 5s")
-        .exits(1)
-        .says(&["nowhere"]);
-}
-
-#[test]
 fn output_that_cannot_be_written_exits_1() {
     let studio = Studio::new();
     fs::create_dir(studio.path("taken.wav")).unwrap();

@@ -66,10 +66,10 @@ fn of_two_senders_started_at_the_same_instant_exactly_one_remains() {
         });
         if attempt % 2 == 1 {
             // Both stand still while they found, and wake at the same instant with their time to listen long over.
-            senders.iter_mut().for_each(|sender| sender.await_joined());
-            senders
-                .iter()
-                .for_each(|sender| sender.signal(Signal::SIGSTOP));
+            for sender in &mut senders {
+                sender.await_joined();
+                sender.signal(Signal::SIGSTOP);
+            }
             std::thread::sleep(Duration::from_millis(600));
             senders
                 .iter()

@@ -25,7 +25,12 @@ fn deviations_ms(frames: &[capture::Frame]) -> Vec<f64> {
 #[test]
 fn packets_leave_on_the_grid_without_drift_and_nothing_else_is_on_the_media_port() {
     let Some(lan) = Lan::alone(2) else { return };
-    let (seconds, bound_ms) = if proof() { (60, 5.0) } else { (10, 20.0) };
+    // In 10 s a single stall of the machine is more than one per cent of all frames.
+    let (seconds, percent, bound_ms) = if proof() {
+        (60, 99.0, 5.0)
+    } else {
+        (10, 95.0, 20.0)
+    };
     music::piece(48_000, 2, f64::from(seconds)).save(&lan.dir.join("song.wav"), &[]);
     let played = play(&lan, &["send", &lan.path("song.wav")], 90);
     reference::assert_one_run(&played.frames);
@@ -51,16 +56,17 @@ fn packets_leave_on_the_grid_without_drift_and_nothing_else_is_on_the_media_port
 
     let off = deviations_ms(&played.frames);
     let absolute: Vec<_> = off.iter().map(|value| value.abs()).collect();
-    let p99 = measure::percentile(&absolute, 99.0);
+    let [p50, tail] = [50.0, percent].map(|percent| measure::percentile(&absolute, percent));
     // The fastest packets show where the grid is: a stall only ever makes a packet late.
     let edge = off.len() / 5;
     let least = |part: &[f64]| part.iter().copied().fold(f64::MAX, f64::min);
     let drift = least(&off[off.len() - edge..]) - least(&off[..edge]);
-    println!(
-        "p50 {:.3} ms, p99 {p99:.3} ms, drift {drift:.3} ms over {seconds} s",
-        measure::percentile(&absolute, 50.0)
+    println!("p50 {p50:.3} ms, p{percent} {tail:.3} ms, drift {drift:.3} ms over {seconds} s");
+    assert!(p50 <= 2.0, "the median of |arrival - grid| is {p50} ms");
+    assert!(
+        tail <= bound_ms,
+        "p{percent} of |arrival - grid| is {tail} ms"
     );
-    assert!(p99 <= bound_ms, "p99 of |arrival - grid| is {p99} ms");
     assert!(drift.abs() < 2.0, "{drift} ms of drift");
 
     let start = played.frames[0].at_ns;
