@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use unicode_width::UnicodeWidthStr;
 
 use super::args::Color;
 use crate::app::console::{Console, Kind, Status};
@@ -12,6 +13,8 @@ use crate::io::terminal;
 
 /// Status calls (one a second) between two plain lines.
 const PLAIN_EVERY: u32 = 10;
+/// Columns that a title keeps, however narrow the terminal.
+const TITLE_COLUMNS: usize = 12;
 const NOTE: Style = AnsiColor::Cyan.on_default();
 const WARNING: Style = AnsiColor::Yellow.on_default();
 
@@ -82,16 +85,16 @@ impl Console for StderrConsole {
         if self.quiet {
             return;
         }
-        let text = terminal::sanitize(&describe(status));
+        let text = |columns| shown(status, columns);
         if self.terminal {
             // The last column stays free: some terminals wrap when it is written.
             let columns = terminal::stderr_columns().unwrap_or(80).saturating_sub(1);
-            let line = terminal::cut(&text, columns);
+            let line = text(columns);
             self.clear();
             let _ = write!(std::io::stderr(), "\r{line}");
-            self.live = columns.min(unicode_width::UnicodeWidthStr::width(line.as_str()));
+            self.live = columns.min(line.width());
         } else if self.calls.is_multiple_of(PLAIN_EVERY) {
-            let _ = writeln!(self.out, "{text}");
+            let _ = writeln!(self.out, "{}", text(usize::MAX));
         }
         self.calls += 1;
     }
@@ -103,18 +106,27 @@ impl Console for StderrConsole {
     }
 }
 
-fn describe(status: &Status<'_>) -> String {
-    let length = status
-        .length
-        .map(|length| format!("/{}", clock(length)))
-        .unwrap_or_default();
+/// The status in at most `columns`: a long title gives way first, so that the figures stay visible.
+fn shown(status: &Status<'_>, columns: usize) -> String {
     let title = if status.title.is_empty() {
         "on air"
     } else {
         status.title
     };
+    let figures = terminal::sanitize(&figures(status));
+    let room = columns.saturating_sub(figures.width()).max(TITLE_COLUMNS);
+    let title = terminal::cut(&terminal::sanitize(title), room);
+    terminal::cut(&format!("{title}{figures}"), columns)
+}
+
+/// All of the status but the title.
+fn figures(status: &Status<'_>) -> String {
+    let length = status
+        .length
+        .map(|length| format!("/{}", clock(length)))
+        .unwrap_or_default();
     let place = format!(
-        "{title}  {}{length}  leader {}",
+        "  {}{length}  leader {}",
         clock(status.position),
         status.leader
     );
@@ -158,6 +170,30 @@ fn clock(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_title_gives_way_to_the_figures() {
+        let status = |title| Status {
+            title,
+            position: Duration::from_secs(5),
+            length: Some(Duration::from_secs(65)),
+            leader: "bar",
+            kind: Kind::Send {
+                sent: 250,
+                ahead: Duration::ZERO,
+                encoded: true,
+            },
+        };
+        let figures = "  0:05/1:05  leader bar  sent 250  encoded";
+        let long = "a title that is longer than what is left of the line";
+        assert_eq!(shown(&status("Song"), 80), format!("Song{figures}"));
+        assert_eq!(
+            shown(&status(long), 60),
+            format!("a title that is l…{figures}")
+        );
+        assert_eq!(shown(&status(long), 30), "a title tha…  0:05/1:05  lead…");
+        assert_eq!(shown(&status(long), usize::MAX), format!("{long}{figures}"));
+    }
 
     #[test]
     fn time_is_shown_as_on_a_player() {
