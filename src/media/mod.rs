@@ -4,6 +4,7 @@
 //! them while the track grows, [`opus`] holds the encoder and the decoder with the settings every node shares. Files
 //! are read only through `Source::open` or a reader that the caller hands in.
 
+pub mod device_rate;
 pub mod downmix;
 pub mod opus;
 pub mod resample;
