@@ -1,7 +1,7 @@
 //! How does a listener's sound reach a device that comes and goes?
 //!
 //! The listener's thread converts each block to the device's rate and puts it into the ring; the device's own thread takes it from
-//! there. A third one, which has no deadlines, opens the device, watches it and opens it again ([`supervise`]): all that can
+//! there. A third one, which has no deadlines, opens the device, watches it and opens it again (`supervise`): all that can
 //! block for seconds happens there. While there is no device, blocks are dropped, so that the sound is at its right
 //! place of the timeline when the device returns.
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
-use cpal::{BufferSize, FromSample, SampleFormat, SizedSample, StreamConfig};
+use cpal::{
+    BufferSize, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig, SupportedBufferSize,
+};
 use ringbuf::traits::Split;
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
@@ -19,8 +21,10 @@ use super::sound_callback::{DeviceHealth, Trouble, fill};
 
 /// Frames that a device is asked to hold: at 48 kHz 43 ms. Half of it is enough on a machine that never stalls.
 const BUFFER_FRAMES: u32 = 2_048;
-/// The ring holds this much of a second.
+/// The ring holds this much; the target of the servo is far below.
 const RING_SECONDS: u32 = 1;
+/// The same for a device that chooses its buffer itself: some take a second at a time.
+const LONG_RING_SECONDS: u32 = 8;
 
 /// Which device is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,26 +213,23 @@ fn chosen(host: &cpal::Host, choice: &DeviceChoice) -> Result<(cpal::Device, Str
 fn start_device(device: &cpal::Device, name: String) -> Result<(OpenDevice, Feed), SoundError> {
     let failed = |error: cpal::Error| device_error("opening", &name, &error);
     let supported = device.default_output_config().map_err(failed)?;
-    let mut config = supported.config();
-    config.buffer_size = BufferSize::Fixed(BUFFER_FRAMES);
-    let started = match supported.sample_format() {
-        SampleFormat::F32 => start::<f32>(device, config),
-        SampleFormat::F64 => start::<f64>(device, config),
-        SampleFormat::I32 => start::<i32>(device, config),
-        SampleFormat::I16 => start::<i16>(device, config),
-        SampleFormat::I24 => start::<cpal::I24>(device, config),
-        SampleFormat::U16 => start::<u16>(device, config),
-        SampleFormat::U24 => start::<cpal::U24>(device, config),
-        SampleFormat::U32 => start::<u32>(device, config),
-        SampleFormat::I8 => start::<i8>(device, config),
-        SampleFormat::U8 => start::<u8>(device, config),
-        other => {
-            let reason = format!("its sample format {other} is not supported");
-            return Err(refused(&name, &reason));
-        }
+    let frames = match supported.buffer_size() {
+        SupportedBufferSize::Range { min, max } => BUFFER_FRAMES.clamp(*min, (*max).max(*min)),
+        SupportedBufferSize::Unknown => BUFFER_FRAMES,
     };
-    let (stream, ring, health) = started.map_err(failed)?;
-    let period = stream.buffer_size().unwrap_or(BUFFER_FRAMES);
+    let mut config = supported.config();
+    config.buffer_size = BufferSize::Fixed(frames);
+    let format = supported.sample_format();
+    let (stream, ring, health) = match start_as(format, device, config) {
+        // Whatever it likes, which can be a long one.
+        Err(error) if error.kind() == ErrorKind::UnsupportedConfig => {
+            config.buffer_size = BufferSize::Default;
+            start_as(format, device, config)
+        }
+        started => started,
+    }
+    .map_err(failed)?;
+    let period = stream.buffer_size().unwrap_or(frames);
     let rate = config.sample_rate;
     let feed = Feed {
         ring,
@@ -244,14 +245,41 @@ fn start_device(device: &cpal::Device, name: String) -> Result<(OpenDevice, Feed
     Ok((open, feed))
 }
 
+fn start_as(
+    format: SampleFormat,
+    device: &cpal::Device,
+    config: StreamConfig,
+) -> Result<Started, cpal::Error> {
+    match format {
+        SampleFormat::F32 => start::<f32>(device, config),
+        SampleFormat::F64 => start::<f64>(device, config),
+        SampleFormat::I32 => start::<i32>(device, config),
+        SampleFormat::I24 => start::<cpal::I24>(device, config),
+        SampleFormat::I16 => start::<i16>(device, config),
+        SampleFormat::I8 => start::<i8>(device, config),
+        SampleFormat::U32 => start::<u32>(device, config),
+        SampleFormat::U24 => start::<cpal::U24>(device, config),
+        SampleFormat::U16 => start::<u16>(device, config),
+        SampleFormat::U8 => start::<u8>(device, config),
+        other => Err(cpal::Error::with_message(
+            ErrorKind::UnsupportedOperation,
+            format!("its sample format {other} is not supported"),
+        )),
+    }
+}
+
 type Started = (cpal::Stream, HeapProd<f32>, Arc<DeviceHealth>);
 
 fn start<T>(device: &cpal::Device, config: StreamConfig) -> Result<Started, cpal::Error>
 where
     T: SizedSample + FromSample<f32>,
 {
+    let seconds = match config.buffer_size {
+        BufferSize::Fixed(_) => RING_SECONDS,
+        BufferSize::Default => LONG_RING_SECONDS,
+    };
     let (producer, mut consumer): (HeapProd<f32>, HeapCons<f32>) =
-        HeapRb::new((2 * RING_SECONDS * config.sample_rate) as usize).split();
+        HeapRb::new((2 * seconds * config.sample_rate) as usize).split();
     let health = Arc::new(DeviceHealth::default());
     let (for_data, for_errors) = (health.clone(), health.clone());
     let channels = usize::from(config.channels);

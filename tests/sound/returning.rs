@@ -131,6 +131,9 @@ fn sound_returns_within_a_second_of_a_killed_server() {
         assert_same_place(&returned, &undisturbed);
         times.push(returned.after_s);
     }
+    let stderr = listener.stderr();
+    assert!(!stderr.contains("ALSA lib"), "{stderr}");
+    assert!(stderr.lines().count() < 40, "{stderr}");
     let (states, percent) = end(listener, sender);
     times.sort_by(f64::total_cmp);
     println!("device returned: sound after {times:.2?} s, {percent:.2} % of a core");
