@@ -14,9 +14,12 @@ pub mod tags;
 pub mod track;
 pub mod track_encoder;
 
+mod aac;
 mod container;
 mod decoder;
+mod edits;
 mod format_hints;
+mod guard;
 mod riff_info;
 
 /// The sample rate of everything behind a `Source`, in Hz.
