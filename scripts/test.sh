@@ -39,13 +39,14 @@ step cargo fmt --check
 step cargo clippy --all-targets --locked -- -D warnings
 step cargo doc --no-deps --locked
 step cargo test --no-run --all-targets --locked # compiles the benches, too
-# Every test there is: files of their own are quick; folders ([[test]] in Cargo.toml) drive the binary and wait for it.
+# Every test there is: files of their own are quick; folders ([[test]] in Cargo.toml) drive the binary and wait for it, but for
+# `files`, which keeps all cores busy.
 quick=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done)
 # shellcheck disable=SC2086 # a list of words
-step cargo test --locked --lib --bins --test architecture $quick
+step cargo test --locked --lib --bins --test architecture --test files $quick
 step cargo test --locked --doc
 # shellcheck disable=SC2046 # a list of words
-together $(sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vx architecture)
+together $(sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'architecture|files')
 if [ -f fuzz/Cargo.toml ]; then
     step cargo fmt --check --manifest-path fuzz/Cargo.toml
     step scripts/fuzz.sh "${FUZZ_SECONDS:-5}"
