@@ -172,4 +172,10 @@ pub(crate) const TABLE: &[Kind] = &[
     endless(file("aac-44k.mkv", 44_100, STEREO, "-c:a aac -aac_pns 0 -b:a 160k", RESAMPLED)),
     padded(endless(file("mp3-44k.mkv", 44_100, STEREO, "-c:a libmp3lame -b:a 192k", RESAMPLED)), 960),
     file("alac.mkv", 48_000, STEREO, "-c:a alac", EXACT),
+    // With pictures: films, and covers (of noise, so that they are large)
+    file("film-44k.mp4", 44_100, STEREO, "-f lavfi -i testsrc=size=64x64:rate=10:duration=2 -c:v mpeg4 -c:a aac -aac_pns 0", RESAMPLED),
+    file("film.mkv", 48_000, STEREO, "-f lavfi -i testsrc=size=64x64:rate=10:duration=2 -c:v mpeg4 -c:a flac -sample_fmt s16", EXACT),
+    file("cover.mp3", 48_000, STEREO, "-f lavfi -i nullsrc=size=400x400:duration=0.04,geq=random(1)*255:128:128 -map 0:a -map 1:v -c:v png -disposition:v attached_pic -q:a 2", DECODED),
+    file("cover.flac", 48_000, STEREO, "-f lavfi -i nullsrc=size=400x400:duration=0.04,geq=random(1)*255:128:128 -map 0:a -map 1:v -c:v png -disposition:v attached_pic -sample_fmt s16", EXACT),
+    file("cover.m4a", 48_000, STEREO, "-f lavfi -i nullsrc=size=400x400:duration=0.04,geq=random(1)*255:128:128 -map 0:a -map 1:v -c:v png -disposition:v attached_pic -c:a alac", EXACT),
 ];
