@@ -1,7 +1,7 @@
 //! The only place where the layers meet and threads start: one module for each command, and what they share.
 //!
 //! * [`send`]: node + sockets on one thread, [`encoder`] on another, [`tracks`] between them
-//! * [`listen`]: sockets + player + decoder on one thread, [`output`] on another
+//! * [`listen`]: sockets + player + decoder on one thread ([`foreign`] for the streams of other programs), [`output`] on another
 //! * [`describe`] answers `sdp`
 //! * [`session`], [`events`], [`console`], [`error`]: what every command has
 
@@ -11,6 +11,7 @@ pub mod describe;
 pub mod encoder;
 pub mod error;
 pub mod events;
+mod foreign;
 pub mod listen;
 pub mod output;
 pub mod send;

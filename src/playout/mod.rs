@@ -4,6 +4,7 @@
 //! * [`dial`]: which station, when several are heard
 //! * [`timeline`]: what the station clock says, in local time
 //! * [`player`]: one station's packets in, decisions out: each frame index is played or concealed exactly once, in order
+//! * [`foreign`]: what other programs send, with nothing but its packets to go by
 //! * [`fade`]: how loud a concealed block is
 //! * [`statistics`]: the counters, and what exactly they count
 //! * `runs`, `tracks`, `terms`, `evidence`: the four small tables that the player decides from
@@ -13,6 +14,7 @@
 pub mod dial;
 mod evidence;
 pub mod fade;
+pub mod foreign;
 pub mod player;
 mod runs;
 pub mod statistics;
