@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What does lanradio do? One sender and two listeners on this machine's loopback interface, and what came of it.
-# The listeners record to WAV files in demo-out/. Nothing leaves this machine. Works without a terminal, too.
+# What does lanradio do? One sender and three listeners on this machine's loopback interface, and what came of it.
+# Two listeners record to WAV files in demo-out/; the third plays on the speakers, if there are any. Nothing leaves this machine. Works without a terminal, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,22 +18,38 @@ main() {
     trap 'echo; echo "Stopped."; exit 130' INT TERM HUP
     mkdir -p $out
     rm -f $out/listener-*.wav $out/*.jsonl $out/*.log
+    touch $out/speakers.log
 
     echo
-    echo "Two listeners tune in to $group on the loopback interface; then a sender goes on air there."
+    echo "Three listeners tune in to $group on the loopback interface; then a sender goes on air there."
+    echo "Two of them record, the third one plays on the speakers, if there are any."
     echo
     for i in 1 2; do
         "$lanradio" listen --once --timeout 30s --interface lo --group "$group" --name "listener-$i" \
             --output file:$out/listener-$i.wav --events $out/listener-$i.jsonl </dev/null 2> >(label $i) &
         pids+=($!)
     done
-    sleep 0.5
+    # Without a device it waits for one until the programme ends; what it says about that stays in its log.
+    "$lanradio" listen --once --timeout 30s --interface lo --group "$group" --name speakers \
+        --events $out/speakers.jsonl </dev/null 2>$out/speakers.log &
+    pids+=($!)
+    for log in listener-1 listener-2 speakers; do await_line $out/$log.log; done
     "$lanradio" send --interface lo --group "$group" --name sender --events $out/sender.jsonl $music </dev/null &
     pids+=($!)
 
     await_all
     sleep 0.2 # the last lines of the listeners
     summary
+}
+
+# Waits until a listener has said where it listens.
+await_line() {
+    local tries=0
+    until grep -q "^lanradio: group" "$1" 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 100 ] || { echo "A listener does not start; see $1." >&2; exit 1; }
+        sleep 0.1
+    done
 }
 
 # Passes a listener's lines on, each with its name; on a terminal first wipes the sender's live line, which then redraws.
@@ -69,7 +85,7 @@ counter() {
 
 summary() {
     local ok=true i code wav
-    wait "${pids[2]}" || { echo "The sender failed (exit code $?)."; ok=false; }
+    wait "${pids[3]}" || { echo "The sender failed (exit code $?)."; ok=false; }
     echo
     echo "What the listeners got"
     echo "                 seconds   frames received       lost  concealed   file"
@@ -94,6 +110,11 @@ summary() {
     if ! $ok; then
         echo "The demo failed."
         exit 1
+    fi
+    if grep -q '"event":"device".*"state":"opened"' $out/speakers.jsonl; then
+        echo "You heard it on the device $(sed -n 's/.*"event":"device".*"name":"\([^"]*\)".*/\1/p' $out/speakers.jsonl | tail -n 1)."
+    else
+        echo "No sound device plays here, so nothing was heard; the files hold it."
     fi
     if cmp -s $out/listener-1.wav $out/listener-2.wav; then
         echo "Both files are identical, to the last sample. Play one of them: it is what the sender sent."

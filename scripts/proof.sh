@@ -40,7 +40,8 @@ bench_table() { # criterion puts the time on a line of its own after a long name
     echo '| bench | median time |'
     echo '|---|---:|'
     awk '
-        /time: +\[/ {
+        /change:/ { next } # against a run before; what is below it are per cents
+        /time: +\[/ && !/%/ {
             name = $0; sub(/ *time:.*/, "", name); if (name == "") name = before
             times = $0; sub(/.*\[/, "", times); split(times, part, " ")
             printf "| %s | %s %s |\n", name, part[3], part[4]

@@ -64,6 +64,10 @@ look() {
     if ! has cc || ! links c cc; then need "a C compiler" "gcc libc6-dev" "gcc glibc-devel" gcc -; fi
     has cmake || need cmake cmake cmake cmake cmake
     has make || need make make make make -
+    if [ "$(uname -s)" = Linux ]; then # the sound device, through ALSA
+        has pkg-config || need pkg-config pkg-config pkgconf-pkg-config pkgconf -
+        pkg-config --exists alsa 2>/dev/null || need "ALSA's headers" libasound2-dev alsa-lib-devel alsa-lib -
+    fi
     [ "$level" = build ] && return
     # The fuzz targets link libFuzzer, which is C++; the LAN tests make one network and time namespace for each host.
     if ! has c++ || ! links c++ c++; then need "a C++ compiler" g++ gcc-c++ gcc -; fi
@@ -76,14 +80,16 @@ look() {
         has_gstreamer || need "GStreamer with its base and good plugins" \
             "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good" \
             "gstreamer1 gstreamer1-plugins-base gstreamer1-plugins-good" "gstreamer gst-plugins-base gst-plugins-good" -
+        # The sound tests play on a sound server of their own.
+        { has pulseaudio && has pactl && has parec; } || need pulseaudio "pulseaudio pulseaudio-utils" \
+            "pulseaudio pulseaudio-utils" pulseaudio -
+        set -- /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so /usr/lib*/alsa-lib/libasound_module_pcm_pulse.so
+        { [ -e "$1" ] || [ -e "${2:-}" ] || [ -e "${3:-}" ]; } || need "ALSA's pulse plugin" libasound2-plugins alsa-plugins-pulseaudio alsa-plugins -
     fi
     [ "$level" = test ] && return
-    # The figures run trx beside us; it wants a sound server to pace it. Only Debian and Ubuntu have a package.
+    # The figures run trx beside us. Only Debian and Ubuntu have a package.
     if [ "$(uname -s)" = Linux ] && has apt-get; then
         { has trx-tx && has trx-rx; } || need trx trx - - -
-        { has pulseaudio && has pactl; } || need pulseaudio "pulseaudio pulseaudio-utils" - - -
-        set -- /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so
-        [ -e "$1" ] || need "ALSA's pulse plugin" libasound2-plugins - - -
     fi
 }
 

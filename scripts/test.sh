@@ -12,11 +12,41 @@ step() {
     echo "   $((SECONDS - began)) s" >&2
 }
 
+# Those that mostly wait: side by side they take as long as the longest.
+together() { # together TEST...
+    echo "== cargo test --locked --test $* (side by side)" >&2
+    local began=$SECONDS logs=${CARGO_TARGET_DIR:-target}/test-logs name pid pids=() failed=
+    mkdir -p "$logs"
+    for name in "$@"; do
+        cargo test --locked --test "$name" </dev/null >"$logs/$name.log" 2>&1 &
+        pids+=($!)
+    done
+    for name in "$@"; do
+        pid=${pids[0]} pids=("${pids[@]:1}")
+        if wait "$pid"; then
+            grep '^test result' "$logs/$name.log" | sed "s/^/   $name: /" >&2
+        else
+            cat "$logs/$name.log" >&2
+            failed="$failed $name"
+        fi
+        grep -h 'SKIPPED' "$logs/$name.log" >&2 || true
+    done
+    [ -z "$failed" ] || { echo "make test: failed:$failed" >&2; exit 1; }
+    echo "   $((SECONDS - began)) s" >&2
+}
+
 step cargo fmt --check
 step cargo clippy --all-targets --locked -- -D warnings
 step cargo doc --no-deps --locked
 step cargo test --no-run --all-targets --locked # compiles the benches, too
-step cargo test --locked
+# Every test there is: files of their own are quick; folders ([[test]] in Cargo.toml) drive the binary and wait for it, but for
+# `files`, which keeps all cores busy.
+quick=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done)
+# shellcheck disable=SC2086 # a list of words
+step cargo test --locked --lib --bins --test architecture --test files $quick
+step cargo test --locked --doc
+# shellcheck disable=SC2046 # a list of words
+together $(sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'architecture|files')
 if [ -f fuzz/Cargo.toml ]; then
     step cargo fmt --check --manifest-path fuzz/Cargo.toml
     step scripts/fuzz.sh "${FUZZ_SECONDS:-5}"

@@ -15,6 +15,8 @@
 )]
 
 #[cfg(target_os = "linux")]
+mod device;
+#[cfg(target_os = "linux")]
 mod floor;
 #[cfg(target_os = "linux")]
 mod process;
@@ -22,6 +24,8 @@ mod process;
 mod report;
 #[cfg(target_os = "linux")]
 mod scenes;
+#[cfg(target_os = "linux")]
+mod sound_server;
 #[cfg(target_os = "linux")]
 mod trx;
 

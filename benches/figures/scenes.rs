@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use crate::process::Process;
 use crate::report::Figure;
-use crate::{floor, trx};
+use crate::{device, floor, trx};
 
-const SCENES: [(&str, Scene); 5] = [
+const SCENES: [(&str, Scene); 6] = [
     ("steady", steady),
     ("wav", whole_wav),
     ("mp3", whole_mp3),
     ("memory", ten_minutes),
+    ("device", device::scene),
     ("trx", trx::scene),
 ];
 
@@ -286,7 +287,7 @@ fn ten_minutes(stage: &Stage) -> Result<Vec<Figure>, String> {
     }])
 }
 
-fn lanradio(command: &str, group: SocketAddrV4) -> Command {
+pub(crate) fn lanradio(command: &str, group: SocketAddrV4) -> Command {
     let mut lanradio = Command::new(env!("CARGO_BIN_EXE_lanradio"));
     lanradio.arg(command).args([
         "--quiet",
@@ -299,7 +300,7 @@ fn lanradio(command: &str, group: SocketAddrV4) -> Command {
 }
 
 /// A group that nobody else is likely to use: process id and clock are random enough.
-fn random_group(run: usize) -> SocketAddrV4 {
+pub(crate) fn random_group(run: usize) -> SocketAddrV4 {
     let time = std::time::UNIX_EPOCH
         .elapsed()
         .unwrap_or_default()

@@ -8,6 +8,7 @@ use crate::io::pcm_stdout::PcmError;
 use crate::io::random::RandomError;
 use crate::io::signals::SignalError;
 use crate::io::sockets::SocketError;
+use crate::io::sound::SoundError;
 use crate::io::thread::ThreadError;
 use crate::io::wav::WavError;
 use crate::media::opus::OpusError;
@@ -27,6 +28,9 @@ pub enum AppError {
     /// The WAV file cannot be made.
     #[error(transparent)]
     Wav(#[from] WavError),
+    /// The sound device cannot be meant.
+    #[error(transparent)]
+    Sound(#[from] SoundError),
     /// Standard output cannot be used.
     #[error(transparent)]
     Stdout(#[from] PcmError),

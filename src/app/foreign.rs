@@ -65,6 +65,7 @@ impl ForeignVoice {
             match decision {
                 Decision::OnAir { source, from } => {
                     self.title = title_of(from);
+                    output.prepare();
                     console.note(&format!("now playing: {}", self.title));
                     let fields = json!({ "station": source.to_string(), "term": Value::Null });
                     session.events.write("on_air", fields);
@@ -92,8 +93,12 @@ impl ForeignVoice {
                     let zeros = std::iter::repeat_n(0.0, 2 * samples as usize);
                     self.waiting.extend(zeros);
                 }
-                Decision::Play { silence, .. } => self.play(silence, leaving, output),
+                Decision::Play { due, silence, .. } => {
+                    let late_us = session.clock.now().micros_after(due);
+                    self.play((silence, leaving), late_us, output);
+                }
                 Decision::OffAir { reason } => {
+                    output.pause();
                     session.events.off_air(reason.as_str());
                     console.note(&format!("off air: {}", reason.as_str().replace('_', " ")));
                     told.over = true;
@@ -169,17 +174,17 @@ impl ForeignVoice {
         self.waiting.extend(sound.iter());
     }
 
-    fn play(&mut self, silence: bool, leaving: bool, output: &mut Output) {
+    fn play(&mut self, (silence, leaving): (bool, bool), late_us: i64, output: &mut Output) {
         for value in self.block.iter_mut() {
             *value = self.waiting.pop_front().unwrap_or(0.0);
         }
         if silence {
-            return output.write_silence();
+            return output.write_silence(late_us);
         }
         if leaving {
             fade::fade_out_5ms(&mut self.block[..]);
         }
-        output.write(&self.block);
+        output.write(&mut self.block, late_us);
     }
 }
 

@@ -13,6 +13,7 @@ use super::events::{StatsState, stats_json};
 use super::foreign::ForeignVoice;
 use super::output::{Output, OutputConfig};
 use super::session::{CommonConfig, Session};
+use super::speaker::DeviceNews;
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
 use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
@@ -129,6 +130,7 @@ impl Listener {
             let now = self.session.clock.now();
             self.dial.handle_timeout(now);
             self.act(console);
+            self.tell_of_the_device(console);
             if now >= next_second {
                 next_second = now + SECOND;
                 self.every_second(&mut waiting, now, console);
@@ -214,7 +216,7 @@ impl Listener {
                 Decision::Reset => self.voice.decoder.reset(),
                 Decision::Preroll { index } => self.decode_unheard(index),
                 Decision::Play { index } => self.play(index),
-                Decision::Conceal { concealment, .. } => self.conceal(concealment),
+                Decision::Conceal { index, concealment } => self.conceal(index, concealment),
                 Decision::TunedIn { first } => {
                     let ms = self
                         .session
@@ -238,11 +240,13 @@ impl Listener {
                         self.session.events.on_air(player.station(), term);
                     }
                     self.session.events.leader(term, reason);
+                    self.output.prepare();
                     self.heard = true;
                 }
                 Decision::OffAir { reason } => {
                     // What plays next is a beginning, not the end of a hole.
                     self.voice.silent = false;
+                    self.output.pause();
                     self.session.events.off_air(reason.as_str());
                     console.note(&format!("off air: {}", reason.as_str().replace('_', " ")));
                     self.over = self.once;
@@ -283,15 +287,15 @@ impl Listener {
                 .dial
                 .player_mut()
                 .map_or(Concealment::Silence, |player| player.undecodable(index));
-            return self.conceal(concealment);
+            return self.conceal(index, concealment);
         }
         if std::mem::take(&mut self.voice.silent) {
             fade::fade_in_5ms(&mut self.voice.block);
         }
-        self.write_block();
+        self.write_block(index);
     }
 
-    fn conceal(&mut self, concealment: Concealment) {
+    fn conceal(&mut self, index: FrameIndex, concealment: Concealment) {
         let spoken = match concealment {
             Concealment::Extrapolate { .. } => {
                 self.voice.decoder.conceal(&mut self.voice.block).is_ok()
@@ -300,18 +304,29 @@ impl Listener {
         };
         if spoken {
             concealment.apply(&mut self.voice.block);
-            self.write_block();
+            self.write_block(index);
         } else {
-            self.output.write_silence();
+            let late_us = self.late_us(index);
+            self.output.write_silence(late_us);
         }
         self.voice.silent = !spoken || concealment.ends_in_silence();
     }
 
-    fn write_block(&mut self) {
+    fn write_block(&mut self, index: FrameIndex) {
         if self.leaving {
             fade::fade_out_5ms(&mut self.voice.block);
         }
-        self.output.write(&self.voice.block);
+        let late_us = self.late_us(index);
+        self.output.write(&mut self.voice.block, late_us);
+    }
+
+    /// How long ago the play time of frame `index` was.
+    fn late_us(&self, index: FrameIndex) -> i64 {
+        let play_time = self
+            .dial
+            .player()
+            .and_then(|player| player.play_time(index));
+        play_time.map_or(0, |at| self.session.clock.now().micros_after(at))
     }
 
     fn every_second(&mut self, waiting: &mut Waiting, now: Instant, console: &mut dyn Console) {
@@ -328,9 +343,29 @@ impl Listener {
         self.show_status(console);
     }
 
+    fn tell_of_the_device(&mut self, console: &mut dyn Console) {
+        while let Some(news) = self.output.poll_device() {
+            let DeviceNews {
+                state,
+                name,
+                reason,
+            } = &news;
+            let fields = json!({ "state": state, "name": name, "reason": reason });
+            self.session.events.write("device", fields);
+            match (*state, reason) {
+                ("waiting", reason) => console.warn(&format!(
+                    "no sound yet: {}; it plays as soon as the device is there (another one: --output, lanradio devices)",
+                    reason.as_deref().unwrap_or(name)
+                )),
+                ("lost", _) => console.warn(&format!("the sound device {name} is gone; waiting for it")),
+                _ => console.detail(&format!("playing on {name}")),
+            }
+        }
+    }
+
     fn write_stats(&mut self) {
         let mut statistics = self.dial.statistics();
-        statistics.underruns += self.output.underruns;
+        statistics.underruns += self.output.underruns();
         let (player, foreign) = (self.dial.player(), self.dial.foreign());
         let foreign = foreign
             .is_on_air()

@@ -1,13 +1,15 @@
 //! The only place where the layers meet and threads start: one module for each command, and what they share.
 //!
 //! * [`send`]: node + sockets on one thread, [`encoder`] on another, [`tracks`] between them
-//! * [`listen`]: sockets + player + decoder on one thread ([`foreign`] for the streams of other programs), [`output`] on another
-//! * [`describe`] answers `sdp`
+//! * [`listen`]: sockets + player + decoder on one thread ([`foreign`] for the streams of other programs), [`output`] on another,
+//!   or a [`speaker`] with its supervisor
+//! * [`describe`] answers `sdp`, [`devices`] lists what there is
 //! * [`session`], [`events`], [`console`], [`error`]: what every command has
 
 pub mod console;
 mod debug;
 pub mod describe;
+pub mod devices;
 pub mod encoder;
 pub mod error;
 pub mod events;
@@ -16,4 +18,5 @@ pub mod listen;
 pub mod output;
 pub mod send;
 pub mod session;
+pub mod speaker;
 pub mod tracks;

@@ -1,6 +1,6 @@
 //! Where does a listener's sound go, and what if that place is slow?
 //!
-//! A file or a pipe is written by a thread of its own, so that a slow disk or a paused reader never keeps the network
+//! To a sound device through a [`Speaker`], which has a clock of its own. A file or a pipe is written by a thread of its own, so that a slow disk or a paused reader never keeps the network
 //! waiting. The queue between holds 30 s. When it is full, a file makes the listener wait (nothing is lost; the sockets hold
 //! what arrives), and a pipe loses the newest blocks, which are counted as underruns: its reader lives in real time. That is also
 //! why a pipe gets no made-up silence while it has sound waiting: after an outage all missed blocks come at once, their time
@@ -12,7 +12,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 
 use super::error::AppError;
+use super::speaker::{DeviceNews, Speaker};
 use crate::io::pcm_stdout::PcmStdout;
+use crate::io::sound::DeviceChoice;
 use crate::io::wait::Waker;
 use crate::io::wav::{self, WavFile};
 use crate::io::{Written, thread};
@@ -28,6 +30,8 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Where the sound goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutputConfig {
+    /// To a sound device.
+    Device(DeviceChoice),
     /// Nowhere: decoded and thrown away.
     Null,
     /// Into a WAV file.
@@ -50,6 +54,7 @@ enum Report {
 
 enum Sink {
     Null,
+    Device(Box<Speaker>),
     /// Takes its time: a WAV file, or standard output redirected to a file.
     File(Sender<Block>),
     /// Read in real time.
@@ -64,7 +69,7 @@ pub struct Output {
     closed: bool,
     failed: bool,
     /// Blocks that a pipe's reader was too slow for.
-    pub underruns: u64,
+    refused: u64,
 }
 
 impl OutputConfig {
@@ -75,7 +80,7 @@ impl OutputConfig {
     pub fn check(&self) -> Result<(), AppError> {
         match self {
             OutputConfig::File(path) => Ok(wav::check(path)?),
-            OutputConfig::Null | OutputConfig::Stdout => Ok(()),
+            OutputConfig::Device(_) | OutputConfig::Null | OutputConfig::Stdout => Ok(()),
         }
     }
 }
@@ -90,6 +95,9 @@ impl Output {
         let (sender, blocks) = bounded::<Block>(QUEUE_BLOCKS);
         let sink = match config {
             OutputConfig::Null => Sink::Null,
+            OutputConfig::Device(choice) => {
+                Sink::Device(Box::new(Speaker::new(choice.clone(), waker)?))
+            }
             OutputConfig::File(path) => {
                 let mut file = WavFile::create(path, super::debug::wav_limit())?;
                 let write = move |block: &Block| match file.write_block(block) {
@@ -123,37 +131,69 @@ impl Output {
             gain: f32::from(volume) / 100.0,
             closed: false,
             failed: false,
-            underruns: 0,
+            refused: 0,
         })
     }
 
-    /// Plays one block of silence in place of a frame that is missing.
-    pub fn write_silence(&mut self) {
-        match &self.sink {
-            Sink::Pipe(queue) if queue.len() > PIPE_BACKLOG => {}
-            _ => self.write(&[0.0; FRAME_VALUES]),
+    /// There will soon be something to play.
+    pub fn prepare(&mut self) {
+        if let Sink::Device(speaker) = &mut self.sink {
+            speaker.want();
         }
     }
 
-    /// Plays one block.
-    pub fn write(&mut self, samples: &[f32; FRAME_VALUES]) {
-        let queue = match &self.sink {
-            Sink::Null => return,
-            Sink::File(queue) | Sink::Pipe(queue) => queue,
-        };
+    /// Nothing follows for a while.
+    pub fn pause(&mut self) {
+        if let Sink::Device(speaker) = &mut self.sink {
+            speaker.pause();
+        }
+    }
+
+    /// What happened to the sound device.
+    pub fn poll_device(&mut self) -> Option<DeviceNews> {
+        match &mut self.sink {
+            Sink::Device(speaker) => speaker.poll_news(),
+            _ => None,
+        }
+    }
+
+    /// How often a device wanted samples that were not there, and blocks that a pipe's reader was too slow for.
+    pub fn underruns(&self) -> u64 {
+        match &self.sink {
+            Sink::Device(speaker) => speaker.underruns,
+            _ => self.refused,
+        }
+    }
+
+    /// Plays one block of silence in place of a frame that is missing.
+    pub fn write_silence(&mut self, late_us: i64) {
+        match &self.sink {
+            Sink::Pipe(queue) if queue.len() > PIPE_BACKLOG => {}
+            _ => self.write(&mut [0.0; FRAME_VALUES], late_us),
+        }
+    }
+
+    /// Plays one block, `late_us` after its play time (which only a device minds); it is scratch space afterwards.
+    pub fn write(&mut self, samples: &mut [f32; FRAME_VALUES], late_us: i64) {
+        // At 100 % the product is the sample itself, bit for bit.
         let gain = self.gain;
+        let (queue, waits) = match &mut self.sink {
+            Sink::Null => return,
+            Sink::Device(speaker) => {
+                samples.iter_mut().for_each(|sample| *sample *= gain);
+                return speaker.write(samples, late_us);
+            }
+            Sink::File(queue) => (queue, true),
+            Sink::Pipe(queue) => (queue, false),
+        };
         let mut block = Box::new([0i16; FRAME_VALUES]);
         for (to, from) in block.iter_mut().zip(samples) {
-            // At 100 % the product is the sample itself, bit for bit.
-            *to = sample_to_i16(from * gain);
+            *to = sample_to_i16(*from * gain);
         }
-        match &self.sink {
-            Sink::File(_) => drop(queue.send(block)),
-            _ => {
-                if let Err(TrySendError::Full(_)) = queue.try_send(block) {
-                    self.underruns += 1;
-                }
-            }
+        if waits {
+            let _ = queue.send(block);
+        } else if let Err(TrySendError::Full(_)) = queue.try_send(block) {
+            self.refused += 1;
         }
     }
 
@@ -181,6 +221,10 @@ impl Output {
     pub fn finish(mut self) -> (bool, Option<String>) {
         let waits = match std::mem::replace(&mut self.sink, Sink::Null) {
             Sink::Null => None,
+            Sink::Device(speaker) => {
+                speaker.finish();
+                None
+            }
             Sink::File(_) => Some(Duration::MAX),
             Sink::Pipe(_) => Some(LAST_WORDS),
         };
@@ -235,13 +279,12 @@ mod tests {
                 gain: 1.0,
                 closed: false,
                 failed: false,
-                underruns: 0,
+                refused: 0,
             };
-            let (sound, silence) = ([0.5; FRAME_VALUES], [0.0; FRAME_VALUES]);
-            (0..=PIPE_BACKLOG).for_each(|_| output.write(&silence));
-            (0..500).for_each(|_| output.write_silence());
-            output.write(&sound);
-            assert_eq!((blocks.len(), output.underruns), (kept, 0));
+            (0..=PIPE_BACKLOG).for_each(|_| output.write(&mut [0.0; FRAME_VALUES], 0));
+            (0..500).for_each(|_| output.write_silence(0));
+            output.write(&mut [0.5; FRAME_VALUES], 0);
+            assert_eq!((blocks.len(), output.underruns()), (kept, 0));
             assert_ne!(blocks.iter().nth(kept - 1).unwrap()[0], 0);
         }
     }

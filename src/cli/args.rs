@@ -14,8 +14,8 @@ use crate::app::output::OutputConfig;
 
 const EXAMPLES: &str = "\
 Examples:
-  lanradio send song.flac                      play a file to everybody on this network
-  lanradio listen --output file:heard.wav      hear it on another machine
+  lanradio send song.flac      play a file to everybody on this network
+  lanradio listen              hear it on the other machines
 ";
 const SEND_EXAMPLES: &str = "\
 Examples:
@@ -24,6 +24,8 @@ Examples:
 ";
 const LISTEN_EXAMPLES: &str = "\
 Examples:
+  lanradio listen                                   play on the speakers, whenever something is on air
+  lanradio listen --output USB                      on the device whose name begins so (see lanradio devices)
   lanradio listen --output file:heard.wav --once    record one programme, then exit
   lanradio listen --output - | aplay -f cd -r 48000   play through another program
 ";
@@ -54,6 +56,8 @@ pub enum Command {
     /// Print the session description of the station, for ffplay, VLC or GStreamer.
     #[command(before_help = SDP_EXAMPLES)]
     Sdp(SdpArgs),
+    /// List the output devices and network interfaces, the default ones marked with a star.
+    Devices(DevicesArgs),
 }
 
 /// `lanradio send`.
@@ -79,9 +83,10 @@ pub struct SendArgs {
 /// `lanradio listen`.
 #[derive(Debug, Args)]
 pub struct ListenArgs {
-    /// Where the sound goes: null, file:PATH.wav, or - for s16le 48 kHz stereo on standard output.
-    #[arg(long, env = "LANRADIO_OUTPUT", value_name = "null|file:PATH.wav|-", value_parser = OsStringValueParser::new().try_map(values::output))]
-    pub output: Option<OutputConfig>,
+    /// Where the sound goes: the default device, another one by its name or the beginning of it (see lanradio devices), null,
+    /// file:PATH.wav, or - for s16le 48 kHz stereo on standard output.
+    #[arg(long, env = "LANRADIO_OUTPUT", value_name = "default|NAME|null|file:PATH.wav|-", default_value = "default", value_parser = OsStringValueParser::new().try_map(values::output))]
+    pub output: OutputConfig,
     /// Loudness in percent, 0 to 200; 100 leaves the samples untouched.
     #[arg(long, env = "LANRADIO_VOLUME", value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=200))]
     pub volume: u16,
@@ -99,6 +104,14 @@ pub struct ListenArgs {
 /// `lanradio sdp`.
 #[derive(Debug, Args)]
 pub struct SdpArgs {
+    /// What all commands share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `lanradio devices`.
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
     /// What all commands share.
     #[command(flatten)]
     pub common: CommonArgs,

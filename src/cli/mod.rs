@@ -20,7 +20,7 @@ use crate::app::listen::ListenConfig;
 use crate::app::output::OutputConfig;
 use crate::app::send::SendConfig;
 use crate::app::session::CommonConfig;
-use crate::app::{describe, listen, send};
+use crate::app::{describe, devices, listen, send};
 use crate::io::terminal;
 use crate::media::opus::EncoderConfig;
 use args::{Cli, Command, CommonArgs, ListenArgs, SendArgs};
@@ -42,6 +42,7 @@ pub fn main() -> ExitCode {
         Command::Send(args) => &args.common,
         Command::Listen(args) => &args.common,
         Command::Sdp(args) => &args.common,
+        Command::Devices(args) => &args.common,
     };
     let (quiet, verbose) = loudness(&matches, common).unwrap_or_else(|error| error.exit());
     let mut console = StderrConsole::new(common.color, quiet, verbose);
@@ -50,6 +51,11 @@ pub fn main() -> ExitCode {
         Command::Listen(args) => listen::run(&listen_config(args), &mut console),
         Command::Sdp(args) => {
             describe::run(&common_config(&args.common), &mut console).and_then(|text| print(&text))
+        }
+        Command::Devices(args) => {
+            let common = &args.common;
+            devices::run(common.group.ip(), common.interface.as_deref())
+                .and_then(|text| print(&text))
         }
     };
     console.finish();
@@ -139,6 +145,7 @@ fn check(command: &Command) -> Result<(), Error> {
         Command::Send(_) => "send",
         Command::Listen(_) => "listen",
         Command::Sdp(_) => "sdp",
+        Command::Devices(_) => "devices",
     };
     let usage = |text: &str| Err(error_of(name, ErrorKind::ValueValidation, text));
     let is_stdout = |path: &Path| path.as_os_str() == "-";
@@ -154,19 +161,16 @@ fn check(command: &Command) -> Result<(), Error> {
         Command::Listen(args) => {
             let events = args.common.events.as_deref().is_some_and(is_stdout);
             match &args.output {
-                None => usage(
-                    "the sound device, the default output, comes with a later release; choose --output null, file:PATH.wav or -",
-                ),
-                Some(OutputConfig::Stdout) if events => usage(
+                OutputConfig::Stdout if events => usage(
                     "--output - and --events - both want standard output (stdout); send one of them to a file",
                 ),
-                Some(_) => Ok(()),
+                _ => Ok(()),
             }
         }
         Command::Sdp(args) if args.common.events.as_deref().is_some_and(is_stdout) => usage(
             "sdp and --events - both want standard output (stdout); send the events to a file",
         ),
-        Command::Sdp(_) => Ok(()),
+        Command::Sdp(_) | Command::Devices(_) => Ok(()),
     }
 }
 
@@ -196,7 +200,7 @@ fn send_config(args: &SendArgs) -> SendConfig {
 fn listen_config(args: &ListenArgs) -> ListenConfig {
     ListenConfig {
         common: common_config(&args.common),
-        output: args.output.clone().unwrap_or(OutputConfig::Null),
+        output: args.output.clone(),
         volume: args.volume,
         once: args.once,
         timeout: args.timeout,
@@ -210,7 +214,7 @@ fn print(text: &str) -> Result<(), AppError> {
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match written {
         Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(AppError::Os {
-            action: "writing the session description to standard output",
+            action: "writing to standard output",
             source,
         }),
         _ => Ok(()),

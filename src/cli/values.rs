@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use crate::app::output::OutputConfig;
+use crate::io::sound::DeviceChoice;
 use crate::wire::control::MAX_NAME_BYTES;
 
 /// The group of a station that nobody configured (administratively scoped, RFC 2365).
@@ -15,19 +16,21 @@ const DEFAULT_PORT: u16 = 5004;
 /// Parses `--output`.
 ///
 /// # Errors
-/// For names of devices, which are not built yet, and an empty path.
+/// For an empty name or path, and a device name that is not text.
 pub fn output(text: OsString) -> Result<OutputConfig, String> {
     match text.as_bytes() {
+        b"default" => Ok(OutputConfig::Device(DeviceChoice::Default)),
+        b"" => Err("an empty name; write default, null, file:PATH.wav or -".into()),
         b"null" => Ok(OutputConfig::Null),
         b"-" => Ok(OutputConfig::Stdout),
         b"file:" => Err("file: needs a path, such as file:heard.wav".into()),
         bytes => match bytes.strip_prefix(b"file:") {
             // Not every path is UTF-8.
             Some(path) => Ok(OutputConfig::File(OsStr::from_bytes(path).into())),
-            None => Err(format!(
-                "sound devices such as '{}' come with a later release; use null, file:PATH.wav or -",
-                text.display()
-            )),
+            None => match text.into_string() {
+                Ok(name) => Ok(OutputConfig::Device(DeviceChoice::Named(name))),
+                Err(_) => Err("a device's name is text (see lanradio devices)".into()),
+            },
         },
     }
 }
@@ -154,6 +157,24 @@ mod tests {
             "99999999h",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn output_is_a_device_unless_it_is_written_otherwise() {
+        let named = |name: &str| OutputConfig::Device(DeviceChoice::Named(name.into()));
+        let table = [
+            ("default", Some(OutputConfig::Device(DeviceChoice::Default))),
+            ("null", Some(OutputConfig::Null)),
+            ("-", Some(OutputConfig::Stdout)),
+            ("file:a.wav", Some(OutputConfig::File("a.wav".into()))),
+            ("hw:CARD=PCH", Some(named("hw:CARD=PCH"))),
+            ("Default", Some(named("Default"))),
+            ("file:", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(output(text.into()).ok(), expected, "{text}");
         }
     }
 

@@ -125,17 +125,39 @@ impl Interface {
         if_nametoindex(self.name.as_str()) == Ok(self.index)
     }
 
+    /// Why it is not used for `group` unless it is asked for; `None`: it would do.
+    pub fn why_skipped(&self, group: IpAddr) -> Option<&'static str> {
+        let reasons = [
+            (self.loopback, "reaches this machine only"),
+            (
+                self.point_to_point,
+                "point-to-point (a VPN or dial-up line)",
+            ),
+            (self.is_virtual(), "leads to containers or virtual machines"),
+            (!self.up, "down"),
+            (!self.multicast, "cannot send to groups"),
+            (
+                self.source_for(group).is_none(),
+                "has no address of the group's family",
+            ),
+        ];
+        let first = reasons.into_iter().find(|(applies, _)| *applies);
+        first.map(|(_, reason)| reason)
+    }
+
     /// True if it would do for `group` without being asked for.
     fn is_suitable(&self, group: IpAddr) -> bool {
-        let real = !self.loopback && !self.is_excluded();
-        real && self.up && self.multicast && self.source_for(group).is_some()
+        self.why_skipped(group).is_none()
     }
 
     fn is_excluded(&self) -> bool {
-        self.point_to_point
-            || VIRTUAL_PREFIXES
-                .iter()
-                .any(|prefix| self.name.starts_with(prefix))
+        self.point_to_point || self.is_virtual()
+    }
+
+    fn is_virtual(&self) -> bool {
+        VIRTUAL_PREFIXES
+            .iter()
+            .any(|prefix| self.name.starts_with(prefix))
     }
 }
 

@@ -14,6 +14,8 @@ pub mod random;
 pub mod signals;
 mod socket_setup;
 pub mod sockets;
+pub mod sound;
+pub mod sound_callback;
 pub mod terminal;
 pub mod thread;
 pub mod wait;

@@ -2,23 +2,27 @@
 
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::AudioCodecParameters;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::*;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
-use symphonia::core::units::{Duration, TimeBase};
+use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
 use std::io::ErrorKind;
 
 use super::decoder::PacketDecoder;
-use super::format_hints::{describe, is_mp4};
+use super::format_hints::begins_like_mp4;
 use super::resample::RATES;
 use super::source_error::SourceError;
 
 /// Bytes of sound from which on a WAV's or AIFF's length is the placeholder of a program that wrote into a pipe.
 const PLACEHOLDER_BYTES: u64 = 0x7FFF_0000;
+
+/// The longest packet of a CAF, in samples: ALAC's.
+const MAX_CAF_PACKET: u64 = 4096;
 
 /// What the container says about the track's length, in samples at the track's rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -27,6 +31,8 @@ pub(super) struct Length {
     pub(super) known: Option<u64>,
     /// Whether it is a promise, or an estimate from the bitrate.
     pub(super) exact: bool,
+    /// By how much a promise may be too large.
+    pub(super) slack: u64,
 }
 
 /// A track that can be played.
@@ -36,9 +42,14 @@ pub(super) struct Chosen {
     /// The container's word on the rate, in Hz.
     pub(super) nominal_rate: Option<u32>,
     pub(super) length: Length,
+    /// Samples at the start that the decoder drops by itself.
+    pub(super) hidden: u64,
     /// Whether the reader would cut the track off where it estimates its end: symphonia's MPEG reader does so for files
     /// (not for pipes) without an encoder's header, and loses a fifth of a VBR file.
     pub(super) cut_to_estimate: bool,
+    /// The unit of the first packet's time, if that is how much before the sound it begins: Matroska's way to tell the
+    /// encoder's run-up, rounded to 1 ms (Opus tells its own).
+    pub(super) run_up: Option<TimeBase>,
     /// Whether a packet's duration says how many of its samples are meant to be heard.
     pub(super) cut_to_duration: bool,
 }
@@ -46,7 +57,7 @@ pub(super) struct Chosen {
 /// Recognises the format by its content; the extension only helps to guess.
 ///
 /// # Errors
-/// `NotAudio`, `IndexAtEnd`, `IndexMissing` or `Unreadable`.
+/// `NotAudio`, `IndexAtEnd`, `IndexMissing`, `NeedsFile` or `Unreadable`.
 pub(super) fn probe(
     media: Box<dyn MediaSource>,
     head: &[u8],
@@ -80,13 +91,15 @@ fn unrecognised(error: SymphoniaError, head: &[u8], seekable: bool) -> SourceErr
         SymphoniaError::Unsupported(text) => (text.to_owned(), text.contains("moov")),
         error => (error.to_string(), false),
     };
-    if is_mp4(head) && (no_index || !seekable) {
+    if head.starts_with(b"caff") && !seekable {
+        return SourceError::NeedsFile;
+    }
+    if begins_like_mp4(head) && (no_index || !seekable) {
         return match seekable {
             true => SourceError::IndexMissing,
             false => SourceError::IndexAtEnd,
         };
     }
-    let what = describe(head).map_or(what, str::to_owned);
     SourceError::NotAudio { what }
 }
 
@@ -104,6 +117,7 @@ pub(super) fn choose(
         let Some(CodecParameters::Audio(params)) = &track.codec_params else {
             continue;
         };
+        let params = &with_rate(format, track, params);
         let decoder = params
             .sample_rate
             .map_or(Ok(()), check_rate)
@@ -118,7 +132,12 @@ pub(super) fn choose(
                     decoder,
                     nominal_rate: params.sample_rate,
                     length,
+                    hidden,
                     cut_to_estimate: is_mpeg(format) && !length.exact && byte_length.is_some(),
+                    run_up: track.time_base.filter(|_| {
+                        format.format_info().format == FORMAT_ID_MKV
+                            && params.codec != CODEC_ID_OPUS
+                    }),
                     cut_to_duration: durations_are_samples(format, track, params),
                 });
             }
@@ -126,6 +145,24 @@ pub(super) fn choose(
         }
     }
     Err(refused.unwrap_or(SourceError::NoAudioTrack))
+}
+
+/// An MP4's entry has no room for rates above 65,535 Hz and says 0 then; its timescale is the rate.
+fn with_rate(
+    format: &dyn FormatReader,
+    track: &Track,
+    params: &AudioCodecParameters,
+) -> AudioCodecParameters {
+    let mut params = params.clone();
+    if params.sample_rate == Some(0) && is_mp4(format) {
+        params.sample_rate = ticks_per_second(track).or(params.sample_rate);
+    }
+    params
+}
+
+fn ticks_per_second(track: &Track) -> Option<u32> {
+    let base = track.time_base.filter(|base| base.numer.get() == 1)?;
+    Some(base.denom.get())
 }
 
 /// # Errors
@@ -175,7 +212,17 @@ fn length_of(
     Length {
         known: Some(samples),
         exact,
+        // ffmpeg counts the last packet as full.
+        slack: if kind == FORMAT_ID_CAF {
+            MAX_CAF_PACKET
+        } else {
+            0
+        },
     }
+}
+
+pub(super) fn is_mp4(format: &dyn FormatReader) -> bool {
+    format.format_info().format == FORMAT_ID_ISOMP4
 }
 
 fn is_mpeg(format: &dyn FormatReader) -> bool {
@@ -194,17 +241,19 @@ fn samples_of(
     (samples >= 1.0).then_some(samples as u64)
 }
 
+/// Samples at `rate` before time 0 in what begins at `start`.
+pub(super) fn samples_before_zero(start: Timestamp, base: TimeBase, rate: u32) -> u64 {
+    let ticks = u128::from(start.get().min(0).unsigned_abs());
+    let scaled = ticks * u128::from(base.numer.get()) * u128::from(rate);
+    u64::try_from(scaled / u128::from(base.denom.get())).unwrap_or(0)
+}
+
 /// MP4 shortens the last packet's duration where the encoder padded it; its reader does not trim.
 fn durations_are_samples(
     format: &dyn FormatReader,
     track: &Track,
     params: &AudioCodecParameters,
 ) -> bool {
-    let per_second = track
-        .time_base
-        .filter(|base| base.numer.get() == 1)
-        .map(|base| base.denom.get());
-    format.format_info().format == FORMAT_ID_ISOMP4
-        && per_second.is_some()
-        && per_second == params.sample_rate
+    let per_second = ticks_per_second(track);
+    is_mp4(format) && per_second.is_some() && per_second == params.sample_rate
 }

@@ -5,7 +5,7 @@
 
 use opus as libopus;
 use symphonia::core::audio::{AudioSpec, Channels};
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_PCM_S16LE};
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_PCM_S16LE};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::Track;
@@ -43,6 +43,11 @@ impl PacketDecoder {
         }
         if let Some(spec) = spec_of_pcm16(params) {
             return Ok(PacketDecoder::Pcm16(spec));
+        }
+        if params.codec == CODEC_ID_AAC
+            && let Some(kind) = super::aac::unsupported(params)
+        {
+            return Err(SourceError::Codec(kind));
         }
         let options = AudioDecoderOptions::default().gapless(true);
         symphonia::default::get_codecs()
@@ -204,3 +209,7 @@ impl OpusTrack {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "opus_input_tests.rs"]
+mod tests;

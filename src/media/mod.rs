@@ -4,6 +4,7 @@
 //! them while the track grows, [`opus`] holds the encoder and the decoder with the settings every node shares. Files
 //! are read only through `Source::open` or a reader that the caller hands in.
 
+pub mod device_rate;
 pub mod downmix;
 pub mod opus;
 pub mod resample;
@@ -13,9 +14,12 @@ pub mod tags;
 pub mod track;
 pub mod track_encoder;
 
+mod aac;
 mod container;
 mod decoder;
+mod edits;
 mod format_hints;
+mod guard;
 mod riff_info;
 
 /// The sample rate of everything behind a `Source`, in Hz.

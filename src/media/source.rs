@@ -15,9 +15,11 @@ use symphonia::core::formats::FormatReader;
 use symphonia::core::io::{MediaSource, ReadOnlySource};
 
 use super::SAMPLE_RATE;
-use super::container::{Chosen, check_rate, choose, probe};
+use super::container::{Chosen, check_rate, choose, is_mp4, probe, samples_before_zero};
 use super::downmix::Downmix;
-use super::format_hints::HEAD_BYTES;
+use super::edits::{Edit, Window};
+use super::format_hints::{FILE_HEAD_BYTES, HEAD_BYTES, describe, describe_windows_codec};
+use super::guard::guarded;
 use super::resample::{Resampler, interleave, samples_at_48k};
 pub use super::source_error::SourceError;
 pub use super::tags::Tags;
@@ -32,6 +34,9 @@ pub struct Source {
     format: Box<dyn FormatReader>,
     chosen: Chosen,
     tags: Tags,
+    /// What a tag says of which part is to be heard, and what is left of that.
+    edit: Option<Edit>,
+    window: Window,
     /// The last decoded packet: a plane for each channel, and what they are.
     planes: Vec<Vec<f32>>,
     spec: AudioSpec,
@@ -80,16 +85,23 @@ impl Source {
             return Err(SourceError::NotAFile);
         }
         let mut file = File::open(path).map_err(unopened)?;
-        let head = read_head(&mut file)?;
+        let head = read_head(&mut file, FILE_HEAD_BYTES)?;
+        refuse_unplayable(&head)?;
         let info = super::riff_info::read(&mut file);
+        let edits = super::edits::read(&mut file);
         let extension = path.extension().and_then(|extension| extension.to_str());
         let opened = Source::new(Box::new(rewound(file)?), &head, extension);
         let mut source = match opened {
             Err(error @ (SourceError::NotAudio { .. } | SourceError::IndexMissing)) => {
                 Source::open_as_pipe(path, &head, extension).ok_or(error)?
             }
+            Err(SourceError::NoAudioTrack) => {
+                let codec = describe_windows_codec(&head).map(str::to_owned);
+                return Err(codec.map_or(SourceError::NoAudioTrack, SourceError::Codec));
+            }
             opened => opened?,
         };
+        source.apply(&edits);
         if source.chosen.cut_to_estimate
             && let Some(whole) = Source::open_as_pipe(path, &head, extension)
         {
@@ -112,12 +124,13 @@ impl Source {
     /// helps to guess the format. Waits until the first packet is there.
     ///
     /// # Errors
-    /// As [`Source::open`], and [`SourceError::IndexAtEnd`].
+    /// As [`Source::open`], [`SourceError::IndexAtEnd`] and [`SourceError::NeedsFile`].
     pub fn from_reader(
         mut reader: Box<dyn Read + Send + Sync>,
         name: &str,
     ) -> Result<Source, SourceError> {
-        let head = read_head(&mut reader)?;
+        let head = read_head(&mut reader, HEAD_BYTES)?;
+        refuse_unplayable(&head)?;
         let whole = Cursor::new(head.clone()).chain(reader);
         let extension = Path::new(name).extension().and_then(|e| e.to_str());
         Source::new(Box::new(ReadOnlySource::new(whole)), &head, extension)
@@ -161,13 +174,21 @@ impl Source {
         extension: Option<&str>,
     ) -> Result<Source, SourceError> {
         let byte_length = media.is_seekable().then(|| media.byte_len()).flatten();
-        let mut format = probe(media, head, extension)?;
-        let chosen = choose(format.as_ref(), byte_length)?;
-        let tags = super::tags::read(format.as_mut(), chosen.track_id);
+        let recognised = guarded(|| {
+            let mut format = probe(media, head, extension)?;
+            let chosen = choose(format.as_ref(), byte_length)?;
+            let (tags, edit) = super::tags::read(format.as_mut(), chosen.track_id);
+            let edit = edit.filter(|_| is_mp4(format.as_ref()));
+            Ok((format, chosen, tags, edit))
+        });
+        let (format, chosen, tags, edit) =
+            recognised.unwrap_or_else(|what| Err(SourceError::NotAudio { what }))?;
         let mut source = Source {
             format,
             chosen,
             tags,
+            edit,
+            window: Window::ALL,
             planes: Vec::new(),
             spec: AudioSpec::default(),
             playing: AudioSpec::default(),
@@ -181,6 +202,25 @@ impl Source {
         };
         source.prime()?;
         Ok(source)
+    }
+
+    /// Leaves out what an MP4's edit list, or iTunes's tag, leaves out.
+    fn apply(&mut self, edits: &[Edit]) {
+        let of_track = |edit: &&Edit| edit.track_id == Some(self.chosen.track_id);
+        let edit = self.edit.as_ref().or(edits.iter().find(of_track));
+        let (Some(edit), rate @ 1..) = (edit, self.playing.rate()) else {
+            return;
+        };
+        let edit = edit.at_rate(rate);
+        // Opus skips its run-up by itself.
+        let skip = edit.skip.saturating_sub(self.chosen.hidden);
+        let keep = edit.keep.unwrap_or(u64::MAX);
+        let length = &mut self.chosen.length;
+        // A damaged list would leave out everything.
+        if length.known.is_none_or(|samples| skip < samples) {
+            self.window = Window { skip, keep };
+            length.known = length.known.map(|samples| (samples - skip).min(keep));
+        }
     }
 
     /// Plays `other`, the same file opened differently; tags and length stay what they were.
@@ -242,7 +282,8 @@ impl Source {
     /// Decodes packets until one gives samples.
     fn step(&mut self) -> Result<Step, SourceError> {
         loop {
-            let packet = match self.format.next_packet() {
+            let next = guarded(|| self.format.next_packet());
+            let packet = match next.map_err(|cause| self.broken(cause))? {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return Ok(Step::End),
                 Err(SymphoniaError::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -258,9 +299,15 @@ impl Source {
                 continue;
             }
             let decoder = &mut self.chosen.decoder;
-            match decoder.decode(&packet, &mut self.planes, &mut self.spec) {
+            let (planes, spec) = (&mut self.planes, &mut self.spec);
+            let decoded = guarded(|| decoder.decode(&packet, planes, spec));
+            match decoded.and_then(|outcome| outcome) {
                 Ok(()) => {
                     self.bad_packets = 0;
+                    if let Some(base) = self.chosen.run_up.take() {
+                        let skip = samples_before_zero(packet.pts, base, self.spec.rate());
+                        self.window.skip = skip;
+                    }
                     if self.chosen.cut_to_duration && !packet.dur.is_zero() {
                         let heard = usize::try_from(packet.dur.get()).unwrap_or(usize::MAX);
                         self.planes.iter_mut().for_each(|p| p.truncate(heard));
@@ -318,6 +365,8 @@ impl Source {
                 [&self.stereo[0], &self.stereo[1]]
             }
         };
+        let heard = self.window.cut(stereo[0].len());
+        let stereo = stereo.map(|side| &side[heard.clone()]);
         self.delivered_seconds += stereo[0].len() as f64 / f64::from(self.playing.rate());
         match &mut self.resampler {
             Some(resampler) => resampler.push(stereo, out),
@@ -341,7 +390,8 @@ impl Source {
             rate => rate,
         };
         let promised_seconds = samples as f64 / f64::from(rate);
-        let accounted = self.delivered_seconds + self.skipped_seconds;
+        let slack = length.slack as f64 / f64::from(rate);
+        let accounted = self.delivered_seconds + self.skipped_seconds + slack;
         (promised_seconds > accounted + TRUNCATION_SLACK_SECONDS).then_some(
             SourceError::Truncated {
                 at_seconds: self.delivered_seconds,
@@ -370,10 +420,22 @@ fn unopened(error: io::Error) -> SourceError {
     }
 }
 
-fn read_head(reader: &mut dyn Read) -> Result<Vec<u8>, SourceError> {
-    let mut head = Vec::with_capacity(HEAD_BYTES);
-    let limit = HEAD_BYTES as u64;
-    let read = reader.take(limit).read_to_end(&mut head);
+/// # Errors
+/// `NotAudio` or `Codec`, for what is known by its first bytes.
+fn refuse_unplayable(head: &[u8]) -> Result<(), SourceError> {
+    if let Some(what) = describe(head) {
+        let what = what.to_owned();
+        return Err(SourceError::NotAudio { what });
+    }
+    match super::aac::is_he_aac_stream(head) {
+        true => Err(SourceError::Codec("HE-AAC".to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn read_head(reader: &mut dyn Read, limit: usize) -> Result<Vec<u8>, SourceError> {
+    let mut head = Vec::with_capacity(limit);
+    let read = reader.take(limit as u64).read_to_end(&mut head);
     match read.map_err(SourceError::Unreadable)? {
         0 => Err(SourceError::Empty),
         _ => Ok(head),

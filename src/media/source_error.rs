@@ -38,6 +38,12 @@ pub enum SourceError {
          with `ffmpeg -i IN.m4a -c copy -movflags +faststart OUT.m4a`"
     )]
     IndexAtEnd,
+    /// A CAF on a pipe: its reader goes to the end first.
+    #[error(
+        "is a CAF file, which cannot be played from a pipe: play the file by its name, or convert it, as in \
+         `ffmpeg -i IN.caf OUT.flac`"
+    )]
+    NeedsFile,
     /// An MP4 that never got its index.
     #[error(
         "has no index (moov): the recording or the copy was not finished; copy or download it again"

@@ -178,6 +178,7 @@ fn errors_are_one_line_with_a_remedy() {
         },
         SourceError::IndexAtEnd,
         SourceError::IndexMissing,
+        SourceError::NeedsFile,
         SourceError::NoAudioTrack,
         SourceError::SampleRate(0),
         SourceError::Codec("WMA".into()),

@@ -3,6 +3,8 @@
 use symphonia::core::formats::FormatReader;
 use symphonia::core::meta::{MetadataRevision, StandardTag, Tag};
 
+use super::edits::Edit;
+
 /// The most bytes of one tag that are kept: a line on a screen, and a part of a 1,200-byte datagram.
 pub const MAX_TAG_BYTES: usize = 128;
 
@@ -34,15 +36,17 @@ pub fn clean(text: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.to_owned())
 }
 
-/// Collects the tags that the reader has met so far. A later revision (ID3v2) wins over an earlier one (ID3v1).
-pub(super) fn read(format: &mut dyn FormatReader, track_id: u32) -> Tags {
-    let mut tags = Tags::default();
+/// Collects the tags that the reader has met so far. A later revision (ID3v2) wins over an earlier one (ID3v1). One of them may
+/// say which part of the sound is to be heard.
+pub(super) fn read(format: &mut dyn FormatReader, track_id: u32) -> (Tags, Option<Edit>) {
+    let (mut tags, mut edit) = (Tags::default(), None);
     let mut album_artist = None;
     let mut log = format.metadata();
     loop {
         let last = log.is_latest();
         if let Some(revision) = log.current() {
             for tag in tags_of(revision, track_id) {
+                edit = super::edits::of_tag(tag).or(edit);
                 match &tag.std {
                     Some(StandardTag::TrackTitle(text)) => replace(&mut tags.title, text),
                     Some(StandardTag::Artist(text)) => replace(&mut tags.artist, text),
@@ -57,7 +61,7 @@ pub(super) fn read(format: &mut dyn FormatReader, track_id: u32) -> Tags {
         log.pop();
     }
     tags.artist = tags.artist.or(album_artist);
-    tags
+    (tags, edit)
 }
 
 fn tags_of(revision: &MetadataRevision, track_id: u32) -> impl Iterator<Item = &Tag> {

@@ -130,8 +130,10 @@ impl Dial {
         }
         let result = self.foreign.handle_packet(packet, from, arrived, now);
         if self.foreign.is_on_air() {
-            let gone: Vec<Player> = self.candidates.drain(..).chain(self.tuned.take()).collect();
-            gone.into_iter().for_each(|player| self.let_go(player));
+            if let Some(replaced) = self.tuned.take() {
+                self.leave(replaced);
+            }
+            self.turn_all_away();
         }
         result
     }
@@ -143,12 +145,12 @@ impl Dial {
         arrived: Instant,
         now: Instant,
     ) -> Result<(), Rejection> {
-        match self.player_for(packet.station) {
-            Some(player) => player.handle_media(packet, arrived, now)?,
+        let result = match self.player_for(packet.station) {
+            Some(player) => player.handle_media(packet, arrived, now),
             None => return self.other(packet.station),
-        }
+        };
         self.settle();
-        Ok(())
+        result
     }
 
     /// A heartbeat has arrived. One that says that a programme is over tunes nobody in.
@@ -165,12 +167,12 @@ impl Dial {
         if !known && matches!(beat.state, State::Over(_)) {
             return Ok(());
         }
-        match self.player_for(beat.station) {
-            Some(player) => player.handle_heartbeat(beat, arrived, now)?,
+        let result = match self.player_for(beat.station) {
+            Some(player) => player.handle_heartbeat(beat, arrived, now),
             None => return self.other(beat.station),
-        }
+        };
         self.settle();
-        Ok(())
+        result
     }
 
     fn other(&mut self, station: StationId) -> Result<(), Rejection> {
@@ -216,37 +218,46 @@ impl Dial {
         });
         if let Some(at) = least {
             let gone = self.candidates.remove(at);
-            self.let_go(gone);
+            self.turn_away(&gone);
         }
     }
 
     /// Tunes in to the first candidate that proved to be a station, or that sends frames while the one tuned in has none.
     fn settle(&mut self) {
+        let first = |proved: fn(&Player) -> bool| self.candidates.iter().position(proved);
+        let sends_frames = || first(|candidate| !candidate.is_waiting());
         let better = match &self.tuned {
             Some(player) if !player.is_waiting() => None,
-            Some(player) if !player.is_off_air() => self
-                .candidates
-                .iter()
-                .position(|candidate| !candidate.is_waiting()),
-            _ => self.candidates.iter().position(Player::is_accepted),
+            Some(player) if !player.is_off_air() => sends_frames(),
+            _ => sends_frames().or_else(|| first(Player::is_accepted)),
         };
         let kept = better.map(|at| self.candidates.swap_remove(at));
         if kept.is_none() && self.tuned.as_ref().is_none_or(Player::is_waiting) {
             return;
         }
-        let replaced = kept.and_then(|player| self.tuned.replace(player));
-        let gone: Vec<Player> = self.candidates.drain(..).chain(replaced).collect();
-        gone.into_iter().for_each(|player| self.let_go(player));
+        if let Some(replaced) = kept.and_then(|player| self.tuned.replace(player)) {
+            self.leave(replaced);
+        }
+        self.turn_all_away();
     }
 
-    /// Keeps the counters of a player that is gone; its missing frames are lost, and what was put aside was another station's.
-    fn let_go(&mut self, mut player: Player) {
-        player.handle_finish();
-        self.past.add(player.statistics());
-        (0..player.evidence()).for_each(|_| {
-            self.past
-                .reject(Rejection::OtherStation(player.station()).reason())
-        });
+    /// Keeps the counters of a player that was tuned in. Its missing frames are lost.
+    fn leave(&mut self, mut replaced: Player) {
+        replaced.handle_finish();
+        self.past.add(replaced.statistics());
+    }
+
+    fn turn_all_away(&mut self) {
+        let away = std::mem::take(&mut self.candidates);
+        away.iter().for_each(|player| self.turn_away(player));
+    }
+
+    /// Counts what was sent for a candidate that is not tuned in: nothing of it was heard, whatever it had decided, and what was put
+    /// aside was another station's.
+    fn turn_away(&mut self, player: &Player) {
+        self.past.add_rejected(player.statistics());
+        let reason = Rejection::OtherStation(player.station()).reason();
+        (0..player.evidence()).for_each(|_| self.past.reject(reason));
     }
 }
 
@@ -320,6 +331,22 @@ mod tests {
         // Now it is kept, whoever else plays.
         assert!((20..40).all(|n| hears(&mut dial, 7, n) && !hears(&mut dial, 9, n)));
         assert_eq!(dial.statistics().rejected["other_station"], 16 + 20);
+    }
+
+    #[test]
+    fn of_stations_that_waited_side_by_side_the_one_that_sends_a_frame_is_tuned_in() {
+        let mut dial = Dial::new(Config::default());
+        for station in [5, 9, 7] {
+            hears_idle(&mut dial, station, 1, 0);
+        }
+        assert_eq!(tuned(&dial), Some(5));
+        // The first one falls silent; the others were as good as it until now.
+        plays(&mut dial, due(400));
+        let numbering = Numbering::of(StationId(7));
+        let header = (TERM.short(), PlanDigest(1), Flags::default());
+        let packet = MediaPacket::place(&numbering, FrameIndex(0), Slot(400), true, header, &[1]);
+        let _ = dial.handle_media(&packet, due(400), due(400));
+        assert_eq!(tuned(&dial), Some(7));
     }
 
     #[test]

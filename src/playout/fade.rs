@@ -90,6 +90,13 @@ pub fn fade_out_5ms(block: &mut [f32]) {
     ramp(&mut block[start..], 1.0, 0.0);
 }
 
+/// Fades the first 5 ms of a block out and silences the rest: it is left out, and what was before it must not end with a click.
+pub fn fade_out_at_once(block: &mut [f32]) {
+    let samples = block.len().min(FADE_SAMPLES * CHANNELS);
+    ramp(&mut block[..samples], 1.0, 0.0);
+    block[samples..].fill(0.0);
+}
+
 /// Multiplies by a raised cosine that passes through `from` before the first sample and reaches `to` after the last one.
 fn ramp(block: &mut [f32], from: f32, to: f32) {
     let phase = |gain: f32| (2.0 * gain.clamp(0.0, 1.0) - 1.0).acos();

@@ -6,17 +6,21 @@
 //! * [`player`]: one station's packets in, decisions out: each frame index is played or concealed exactly once, in order
 //! * [`foreign`]: what other programs send, with nothing but its packets to go by
 //! * [`fade`]: how loud a concealed block is
+//! * [`servo`]: how fast a block is played, so that a device with a clock of its own stays with the station
+//! * [`device_watch`]: when a sound device is opened, given up and let go
 //! * [`statistics`]: the counters, and what exactly they count
 //! * `runs`, `tracks`, `terms`, `evidence`: the four small tables that the player decides from
 //!
 //! No clock, no decoder, no socket: the caller reads all sockets, says what time it is, and decodes what it is told to.
 
+pub mod device_watch;
 pub mod dial;
 mod evidence;
 pub mod fade;
 pub mod foreign;
 pub mod player;
 mod runs;
+pub mod servo;
 pub mod statistics;
 pub mod store;
 mod terms;

@@ -45,6 +45,11 @@ impl Statistics {
         self.duplicate += other.duplicate;
         self.reordered += other.reordered;
         self.underruns += other.underruns;
+        self.add_rejected(other);
+    }
+
+    /// Adds the packets that another player did not use.
+    pub fn add_rejected(&mut self, other: &Statistics) {
         for (reason, count) in &other.rejected {
             *self.rejected.entry(reason).or_default() += count;
         }

@@ -18,7 +18,7 @@ fn bad_value_in_a_variable_is_a_usage_error_that_names_it() {
         ("LANRADIO_GROUP", "10.0.0.1", "sdp"),
         ("LANRADIO_GROUP", "239.1.1.1:5005", "listen --output null"),
         ("LANRADIO_TTL", "256", "listen --output null"),
-        ("LANRADIO_OUTPUT", "Speakers", "listen"),
+        ("LANRADIO_OUTPUT", "file:", "listen"),
         ("LANRADIO_VOLUME", "201", "listen --output null"),
         ("LANRADIO_TIMEOUT", "3", "listen --output null"),
         ("LANRADIO_ONCE", "maybe", "listen --output null"),

@@ -283,6 +283,10 @@ impl Process {
         self.stdout.bytes()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn age(&self) -> Duration {
         self.started.elapsed()
     }
@@ -366,7 +370,7 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+        kill(Pid::from_raw(self.pid() as i32), signal).unwrap();
     }
 
     /// Whether it still runs.

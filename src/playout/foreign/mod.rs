@@ -108,6 +108,8 @@ pub enum Output {
     Play {
         /// Which one, counted from 0.
         frame: u64,
+        /// When its first sample is to sound.
+        due: Instant,
         /// It is silence, for want of packets.
         silence: bool,
     },
@@ -327,10 +329,14 @@ impl Foreign {
                 concealment,
             },
             Step::Pad { samples } => Output::Pad { samples },
-            Step::Block { silence } => {
+            Step::Block { due, silence } => {
                 let frame = self.frame;
                 self.frame += 1;
-                Output::Play { frame, silence }
+                Output::Play {
+                    frame,
+                    due,
+                    silence,
+                }
             }
         }
     }

@@ -57,8 +57,8 @@ pub(super) enum Step {
     },
     /// Append zeros after the last sample.
     Pad { samples: u32 },
-    /// A block is whole; it is nothing but silence for want of packets.
-    Block { silence: bool },
+    /// A block is whole, and due then; it is nothing but silence for want of packets.
+    Block { due: Instant, silence: bool },
 }
 
 /// Why a packet does not continue the stream.

@@ -46,7 +46,7 @@ impl Player {
     }
 
     /// When frame `index` is played, as far as that is known.
-    pub(super) fn play_time(&self, index: FrameIndex) -> Option<Instant> {
+    pub fn play_time(&self, index: FrameIndex) -> Option<Instant> {
         let due = self.timeline.local(self.runs.slot(index)?.due_us())?;
         Some(due + self.buffer())
     }

@@ -157,6 +157,7 @@ impl Stream {
 
     /// Takes a whole block off and counts it: as concealed, if any of it was made up.
     fn block(&mut self, statistics: &mut Statistics) -> Step {
+        let due = self.block_due();
         let (mut left, mut made_up, mut silence) = (BLOCK, false, true);
         while let Some((samples, kind)) = self.pieces.front_mut().filter(|_| left > 0) {
             made_up |= *kind != Kind::Sound;
@@ -174,7 +175,7 @@ impl Stream {
         } else {
             statistics.received += 1;
         }
-        Step::Block { silence }
+        Step::Block { due, silence }
     }
 
     fn give_up_missing(&mut self, now: Instant, statistics: &mut Statistics) {

@@ -1,0 +1,356 @@
+//! How does a listener's sound reach a device that comes and goes?
+//!
+//! The listener's thread converts each block to the device's rate and puts it into the ring; the device's own thread takes it from
+//! there. A third one, which has no deadlines, opens the device, watches it and opens it again (`supervise`): all that can
+//! block for seconds happens there. While there is no device, blocks are dropped, so that the sound is at its right
+//! place of the timeline when the device returns.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use ringbuf::traits::{Observer, Producer};
+
+use super::error::AppError;
+use crate::io::clock::Clock;
+use crate::io::sound::{self, DeviceChoice, Feed, OpenDevice, SoundError};
+use crate::io::sound_callback::DeviceHealth;
+use crate::io::thread;
+use crate::io::wait::{Waiter, Waker};
+use crate::media::device_rate::DeviceRate;
+use crate::media::opus::FRAME_VALUES;
+use crate::playout::device_watch::{Action, DeviceWatch, Health};
+use crate::playout::fade;
+use crate::playout::servo::{Placement, Servo};
+use crate::time::Instant;
+
+/// Reports that wait for the listener; it reads them with every block and once a second.
+const MAX_REPORTS: usize = 16;
+/// Longest time that the end of the sound may take, beyond what is queued.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// After this much of nothing to play, the supervisor may have let the device go: it is woken.
+const WAKE_AFTER_US: u64 = 1_000_000;
+/// What is played of a block that is left out: its 5 ms fade and the resampler's delay.
+const TAIL_MS: usize = 7;
+/// Silence that is put into the ring at a time.
+const SILENCE: [f32; 960] = [0.0; 960];
+
+/// What the supervisor has to say.
+enum Report {
+    Opened(Feed, String),
+    /// The device has gone.
+    Lost(String),
+    /// It cannot be opened; said once until it was open again.
+    Waiting(String, String),
+    /// Nobody needed it.
+    Released,
+    /// It plays no more.
+    Stopped,
+}
+
+/// News for people and scripts: the `device` event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceNews {
+    /// `opened`, `lost` or `waiting`.
+    pub state: &'static str,
+    /// Of the device.
+    pub name: String,
+    /// What went wrong, if it did.
+    pub reason: Option<String>,
+}
+
+/// What the listener's thread and the supervisor share.
+struct Shared {
+    /// When there was last something to play, in µs of the local clock.
+    wanted_at_us: AtomicU64,
+    /// When to end, in µs of the local clock; `u64::MAX`: not yet.
+    end_at_us: AtomicU64,
+}
+
+/// A sound device, as the listener's thread sees it.
+pub struct Speaker {
+    clock: Clock,
+    shared: Arc<Shared>,
+    supervisor: Waker,
+    reports: Receiver<Report>,
+    open: Option<Open>,
+    /// How often the device wanted samples that were not there.
+    pub underruns: u64,
+}
+
+/// What is needed while the device is there.
+struct Open {
+    feed: Feed,
+    rate: DeviceRate,
+    servo: Servo,
+    missing_seen: u64,
+}
+
+impl Speaker {
+    /// A speaker on the device that is meant; it need not be there.
+    ///
+    /// # Errors
+    /// If several devices are called so, or the system refuses a thread.
+    pub fn new(choice: DeviceChoice, waker: Waker) -> Result<Speaker, AppError> {
+        if let DeviceChoice::Named(wanted) = &choice
+            && let Err(error @ SoundError::Several { .. }) =
+                sound::list().and_then(|devices| sound::find(&devices, wanted).cloned())
+        {
+            return Err(error.into());
+        }
+        let clock = Clock::new();
+        let waiter = Waiter::new().map_err(|source| AppError::Os {
+            action: "setting up the sound device's thread",
+            source,
+        })?;
+        let shared = Arc::new(Shared {
+            wanted_at_us: AtomicU64::new(0),
+            end_at_us: AtomicU64::new(u64::MAX),
+        });
+        let (reporter, reports) = bounded(MAX_REPORTS);
+        let supervisor = waiter.waker();
+        let watched = shared.clone();
+        thread::spawn("sound", move || {
+            supervise(&choice, &watched, &waiter, clock, &reporter, &waker);
+        })?;
+        Ok(Speaker {
+            clock,
+            shared,
+            supervisor,
+            reports,
+            open: None,
+            underruns: 0,
+        })
+    }
+
+    /// There is, or will soon be, something to play.
+    pub fn want(&mut self) {
+        let now_us = self.clock.now().as_micros();
+        let before_us = self.shared.wanted_at_us.swap(now_us, Ordering::Relaxed);
+        if now_us.saturating_sub(before_us) > WAKE_AFTER_US {
+            self.supervisor.wake();
+        }
+    }
+
+    /// Nothing follows for a while.
+    pub fn pause(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.servo.handle_pause();
+        }
+    }
+
+    /// Plays one block, `late_us` after its play time; nowhere, if there is no device.
+    pub fn write(&mut self, block: &mut [f32; FRAME_VALUES], late_us: i64) {
+        self.want();
+        if let Some(open) = &mut self.open {
+            self.underruns += u64::from(open.found_missing());
+            open.write(block, late_us);
+        }
+    }
+
+    /// What happened to the device since it was last asked.
+    pub fn poll_news(&mut self) -> Option<DeviceNews> {
+        loop {
+            let news = |state, name, reason| DeviceNews {
+                state,
+                name,
+                reason,
+            };
+            match self.reports.try_recv().ok()? {
+                Report::Opened(feed, name) => match Open::new(feed) {
+                    Ok(open) => {
+                        self.open = Some(open);
+                        return Some(news("opened", name, None));
+                    }
+                    Err(rate) => {
+                        let reason = format!("a rate of {rate} is not supported");
+                        return Some(news("waiting", name, Some(reason)));
+                    }
+                },
+                Report::Lost(name) => {
+                    self.open = None;
+                    return Some(news("lost", name, None));
+                }
+                Report::Waiting(name, reason) => return Some(news("waiting", name, Some(reason))),
+                Report::Released => self.open = None,
+                Report::Stopped => {}
+            }
+        }
+    }
+
+    /// Plays what is queued to its end, and lets the device go.
+    pub fn finish(self) {
+        let queued = self.open.as_ref().map_or(Duration::ZERO, Open::queued);
+        let device = self
+            .open
+            .as_ref()
+            .map_or(Duration::ZERO, |open| open.feed.period * 3);
+        let end = self.clock.now() + queued + device;
+        self.shared
+            .end_at_us
+            .store(end.as_micros(), Ordering::Relaxed);
+        self.supervisor.wake();
+        let patience = queued + device + LAST_WORDS;
+        while let Ok(report) = self.reports.recv_timeout(patience) {
+            if matches!(report, Report::Stopped) {
+                break;
+            }
+        }
+    }
+}
+
+impl Open {
+    fn new(feed: Feed) -> Result<Open, String> {
+        Ok(Open {
+            rate: DeviceRate::new(feed.rate)?,
+            servo: Servo::new(feed.period),
+            missing_seen: 0,
+            feed,
+        })
+    }
+
+    /// How long what is in the ring plays.
+    fn queued(&self) -> Duration {
+        let frames = (self.feed.ring.occupied_len() / 2) as u64;
+        Duration::from_micros(frames * 1_000_000 / u64::from(self.feed.rate))
+    }
+
+    /// Whether the device wanted samples while blocks were played one after the other.
+    fn found_missing(&mut self) -> bool {
+        let missing = self.feed.health.missing.load(Ordering::Relaxed);
+        let more = std::mem::replace(&mut self.missing_seen, missing) != missing;
+        let heard = more && self.servo.is_playing();
+        if heard {
+            self.servo.handle_missing();
+        }
+        heard
+    }
+
+    fn write(&mut self, block: &mut [f32; FRAME_VALUES], late_us: i64) {
+        match self.servo.handle_block(self.queued(), late_us) {
+            Placement::Play { pad, fade_in, ppm } => {
+                self.push_silence(pad);
+                if fade_in {
+                    fade::fade_in_5ms(block);
+                }
+                // A full ring is a device that takes nothing: the supervisor sees that, too.
+                let samples = self.rate.process(block, ppm);
+                self.feed
+                    .ring
+                    .push_slice(even(samples, self.feed.ring.vacant_len()));
+            }
+            Placement::Skip { fade_out: true } => {
+                // The first 5 ms of what is left out, falling to silence, so that the cut is not heard as a click.
+                fade::fade_out_at_once(block);
+                let samples = self.rate.process(block, 0.0);
+                let room = self.feed.ring.vacant_len();
+                let tail = 2 * (self.feed.rate as usize * TAIL_MS / 1_000);
+                self.feed.ring.push_slice(even(samples, room.min(tail)));
+            }
+            Placement::Skip { fade_out: false } => {}
+        }
+    }
+
+    fn push_silence(&mut self, pad: Duration) {
+        let mut values = 2 * (pad.as_micros() as usize * self.feed.rate as usize / 1_000_000);
+        while values > 0 {
+            let part = values.min(SILENCE.len());
+            values -= part;
+            if self.feed.ring.push_slice(&SILENCE[..part]) < part {
+                break;
+            }
+        }
+    }
+}
+
+/// As many whole pairs of `samples` as there is room for.
+fn even(samples: &[f32], room: usize) -> &[f32] {
+    let fitting = samples.len().min(room);
+    &samples[..fitting - fitting % 2]
+}
+
+/// Opens, watches and reopens the device until the speaker is finished or gone.
+fn supervise(
+    choice: &DeviceChoice,
+    shared: &Shared,
+    waiter: &Waiter,
+    clock: Clock,
+    reporter: &Sender<Report>,
+    waker: &Waker,
+) {
+    let tell = |report| {
+        let told = reporter.send(report).is_ok();
+        waker.wake();
+        told
+    };
+    let mut watch = DeviceWatch::new();
+    let mut device: Option<OpenDevice> = None;
+    loop {
+        let now = clock.now();
+        let end_at_us = shared.end_at_us.load(Ordering::Relaxed);
+        if now.as_micros() >= end_at_us {
+            drop(device);
+            tell(Report::Stopped);
+            return;
+        }
+        let wanted_at_us = shared.wanted_at_us.load(Ordering::Relaxed);
+        if wanted_at_us > 0 {
+            watch.handle_wanted(Instant::from_micros(wanted_at_us));
+        }
+        let health = device
+            .as_ref()
+            .map_or(Health::default(), |device| health_of(&device.health));
+        let told = match watch.handle_timeout(now, health) {
+            None => {
+                let until = watch.poll_timeout(now);
+                let end = Some(Instant::from_micros(end_at_us)).filter(|_| end_at_us < u64::MAX);
+                let next = until.into_iter().chain(end).min();
+                waiter.wait([], next, &clock);
+                true
+            }
+            Some(Action::Open) => match sound::open(choice) {
+                Ok((open, feed)) => {
+                    watch.handle_opened(clock.now());
+                    let name = open.name.clone();
+                    device = Some(open);
+                    tell(Report::Opened(feed, name))
+                }
+                Err(error) => {
+                    !watch.handle_failed(clock.now())
+                        || tell(Report::Waiting(name_of(choice), error.to_string()))
+                }
+            },
+            Some(Action::Lost) => {
+                // First the news, then the stream: dropping it can take as long as the server hangs.
+                let name = device
+                    .as_ref()
+                    .map_or_else(String::new, |device| device.name.clone());
+                let told = tell(Report::Lost(name));
+                device = None;
+                told
+            }
+            Some(Action::Release) => {
+                device = None;
+                tell(Report::Released)
+            }
+        };
+        if !told {
+            return; // the listener is gone
+        }
+    }
+}
+
+fn health_of(health: &DeviceHealth) -> Health {
+    Health {
+        callbacks: health.callbacks.load(Ordering::Relaxed),
+        broken: health.broken.load(Ordering::Relaxed),
+    }
+}
+
+fn name_of(choice: &DeviceChoice) -> String {
+    match choice {
+        DeviceChoice::Default => "default".into(),
+        DeviceChoice::Named(name) => name.clone(),
+    }
+}

@@ -1,0 +1,153 @@
+//! While the device is there: the recording is the music, without a gap, at the right pace.
+
+use std::time::Duration;
+
+use crate::judge::{WINDOW, follow, heard, windows};
+use crate::server::{RATE, Server};
+use crate::support::{Process, Studio, named};
+use crate::{has_sound_server, proof, start};
+
+/// What is sent; the right side is an octave higher (see `sound::tone`).
+pub(crate) const HERTZ: f64 = 997.0;
+pub(crate) const AMPLITUDE: f64 = 16_000.0 / 32_768.0;
+
+/// CPU time of a process so far, in seconds, with all its threads.
+pub(crate) fn cpu_s(process: &Process) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+    ticks / 100.0
+}
+
+/// Both sides of a recording must be those of `reference` over their whole length, without a hole, at nearly the right pace.
+#[track_caller]
+fn assert_is_what_was_sent(recording: &[Vec<f32>; 2], reference: &[i16], floor_db: f64) {
+    for (side, heard) in recording.iter().enumerate() {
+        let sent = reference.iter().skip(side).step_by(2);
+        let sent: Vec<f32> = sent.map(|x| f32::from(*x) / 32_768.0).collect();
+        let windows = follow(&sent, heard);
+        let missing = sent.len() as f64 / WINDOW as f64 - windows.len() as f64;
+        assert!(missing < 3.0, "{missing} windows are missing at the end");
+        // The first second is the servo's.
+        let judged = &windows[RATE / WINDOW..];
+        let worst = judged.iter().min_by(|a, b| a.snr_db.total_cmp(&b.snr_db));
+        assert!(worst.unwrap().snr_db >= floor_db, "side {side}: {worst:?}");
+        let drift =
+            (judged[judged.len() - 1].delay - judged[0].delay) / (judged.len() * WINDOW) as f64;
+        println!(
+            "side {side}: worst window {:.1} dB, pace {:.0} ppm",
+            worst.unwrap().snr_db,
+            drift * 1e6
+        );
+        assert!(drift.abs() < 500e-6, "side {side}: {drift}");
+    }
+}
+
+#[test]
+fn recording_of_the_device_is_what_was_sent_for_30_s() {
+    if !has_sound_server() {
+        return;
+    }
+    let (studio, server) = (Studio::new(), Server::start());
+    let seconds = if proof() { 60 } else { 30 };
+    studio.tone("tone.wav", seconds * 1_000, HERTZ);
+    let listener = start(&studio, &server, 1_000, "listen --once --events -");
+    let other = start(&studio, &server, 7, "listen --once --output file:sent.wav");
+    listener.wait_stderr("lo");
+    other.wait_stderr("lo");
+    assert_eq!(server.streams(), 0, "nothing is on air: the device is free");
+    let recorder = server.record("lr");
+    let sender = start(&studio, &server, 90_000, "send tone.wav");
+    listener.wait_event("tuned_in");
+    let (cpu_before, age_before) = (cpu_s(&listener), listener.age());
+    sender.finish_within(Duration::from_secs(90)).exits(0);
+    let spent = cpu_s(&listener) - cpu_before;
+    let percent = 100.0 * spent / (listener.age() - age_before).as_secs_f64();
+    let listener = listener.finish().exits(0);
+    other.finish().exits(0);
+    assert_is_what_was_sent(&recorder.stop(), &studio.recording("sent.wav"), 60.0);
+    assert!(percent < 5.0, "{percent:.2} % of a core");
+    let events = listener.events();
+    let devices = named(&events, "device");
+    assert_eq!(devices.len(), 1, "{devices:?}");
+    assert_eq!(
+        (&devices[0]["state"], &devices[0]["name"]),
+        (&"opened".into(), &"default".into())
+    );
+    let last = named(&events, "stats").pop().unwrap();
+    assert_eq!(
+        (&last["underruns"], &last["concealed"]),
+        (&0.into(), &0.into()),
+        "{last}"
+    );
+}
+
+#[test]
+fn two_listeners_play_on_one_server_each_at_its_own_volume() {
+    if !has_sound_server() {
+        return;
+    }
+    let (studio, server) = (Studio::new(), Server::start());
+    studio.tone("tone.wav", 6_000, HERTZ);
+    let listeners = [("50", 3_000), ("25", 700_000)].map(|(volume, offset_s)| {
+        let line = format!("listen --once --volume {volume} --events -");
+        let listener = start(&studio, &server, offset_s, &line);
+        listener.wait_stderr("lo");
+        listener
+    });
+    let recorder = server.record("lr");
+    start(&studio, &server, 1, "send tone.wav")
+        .finish()
+        .exits(0);
+    for listener in listeners {
+        let events = listener.finish().exits(0).events();
+        assert_eq!(named(&events, "device")[0]["state"], "opened");
+    }
+    let [left, _] = recorder.stop();
+    let all = windows(&left, HERTZ);
+    let middle = &all[heard(&all, AMPLITUDE / 4.0)];
+    let middle = &middle[middle.len() / 2..middle.len() / 2 + 20];
+    // Two tones of one pitch add up according to their phases: between the difference and the sum of both.
+    for window in middle {
+        let amplitude = window.amplitude / AMPLITUDE;
+        assert!((0.24..0.76).contains(&amplitude), "{window:?}");
+    }
+}
+
+#[test]
+fn device_is_let_go_when_nothing_was_on_air_for_10_s_and_opened_for_the_next_programme() {
+    if !has_sound_server() {
+        return;
+    }
+    let (studio, server) = (Studio::new(), Server::start());
+    studio.tone("tone.wav", 1_000, HERTZ);
+    let listener = start(&studio, &server, 500, "listen --events -");
+    listener.wait_stderr("lo");
+    start(&studio, &server, 1, "send tone.wav")
+        .finish()
+        .exits(0);
+    listener.wait_event("off_air");
+    let ended = listener.age();
+    assert_eq!(server.streams(), 1);
+    crate::server::wait_until("the device is let go", || server.streams() == 0);
+    let took = (listener.age() - ended).as_secs_f64();
+    assert!((7.0..14.0).contains(&took), "after {took} s");
+    let recorder = server.record("lr");
+    start(&studio, &server, 1, "send tone.wav")
+        .finish()
+        .exits(0);
+    listener.wait_events("off_air", 2);
+    let [left, _] = recorder.stop();
+    let all = windows(&left, HERTZ);
+    assert!(
+        (18..=22).contains(&heard(&all, AMPLITUDE).len()),
+        "it is heard again"
+    );
+    listener.signal(nix::sys::signal::Signal::SIGINT);
+    let events = listener.finish().exits(0).events();
+    let states: Vec<_> = named(&events, "device")
+        .iter()
+        .map(|e| e["state"].clone())
+        .collect();
+    assert_eq!(states, ["opened", "opened"]);
+}

@@ -1,0 +1,241 @@
+//! A private PulseAudio server with a null sink: a sound device on a machine without one, whose recording can be judged.
+//!
+//! Each server lives in a short folder of its own (a socket path over 107 bytes makes it run without a socket and without an
+//! error) and is ended by its process id. The sink's pace is its own, some hundred parts per million off: real drift.
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Frames of a recording a second, and values of a frame.
+pub(crate) const RATE: usize = 48_000;
+/// What a server or a recorder may need to begin on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A sound server that can be killed, stopped and started again.
+pub(crate) struct Server {
+    dir: PathBuf,
+    child: Option<Child>,
+}
+
+impl Server {
+    /// A folder for a server that does not run yet.
+    pub(crate) fn prepare() -> Server {
+        let number = std::process::id() as u64 ^ unique();
+        let dir = std::env::temp_dir().join(format!("lr-{number:08x}"));
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+        for folder in ["home", "run"] {
+            fs::create_dir(dir.join(folder)).unwrap();
+        }
+        let socket = dir.join("pa.sock");
+        assert!(socket.as_os_str().len() < 100, "{socket:?} is too long");
+        let device = |kind: &str| {
+            format!(
+                "{kind}.!default {{ type pulse server \"unix:{}\" }}\n",
+                socket.display()
+            )
+        };
+        let config = device("pcm") + &device("ctl");
+        fs::write(dir.join("asound.conf"), config).unwrap();
+        Server { dir, child: None }
+    }
+
+    /// A server that runs, with one null sink `lr`.
+    pub(crate) fn start() -> Server {
+        let mut server = Server::prepare();
+        server.run();
+        server
+    }
+
+    /// Starts the server (again) and waits until it answers.
+    pub(crate) fn run(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let _ = fs::remove_file(self.socket());
+        let mut command = Command::new("pulseaudio");
+        self.environment(&mut command);
+        command
+            .args([
+                "-n",
+                "--daemonize=no",
+                "--use-pid-file=no",
+                "--exit-idle-time=-1",
+            ])
+            .args(["--realtime=no", "--high-priority=no"])
+            .arg(format!(
+                "--log-target=file:{}",
+                self.dir.join("pa.log").display()
+            ))
+            .args([
+                "-L",
+                &format!(
+                    "module-native-protocol-unix socket={} auth-anonymous=1",
+                    self.socket().display()
+                ),
+            ])
+            .args([
+                "-L",
+                "module-null-sink sink_name=lr norewinds=1 rate=48000 channels=2 format=float32le",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        self.child = Some(command.spawn().unwrap());
+        wait_until("the sound server answers", || {
+            UnixStream::connect(self.socket()).is_ok()
+        });
+    }
+
+    /// Kills it, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// SIGSTOP or SIGCONT.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().unwrap().id();
+        kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+    }
+
+    /// Makes programs play on this server, and nowhere else.
+    pub(crate) fn environment(&self, command: &mut Command) {
+        command
+            .env("HOME", self.dir.join("home"))
+            .env("XDG_RUNTIME_DIR", self.dir.join("run"))
+            .env("PULSE_RUNTIME_PATH", self.dir.join("run"))
+            .env("PULSE_STATE_PATH", self.dir.join("run"))
+            .env("PULSE_COOKIE", self.dir.join("cookie"))
+            .env("PULSE_SERVER", self.address())
+            .env(
+                "ALSA_CONFIG_PATH",
+                format!("/usr/share/alsa/alsa.conf:{}", self.config().display()),
+            )
+            .env_remove("DISPLAY")
+            .env_remove("DBUS_SESSION_BUS_ADDRESS");
+    }
+
+    /// Runs `pactl` with these words; what it prints.
+    pub(crate) fn control(&self, words: &str) -> String {
+        let mut command = Command::new("pactl");
+        self.environment(&mut command);
+        let output = command.args(words.split(' ')).output().unwrap();
+        assert!(output.status.success(), "pactl {words}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// How many programs play on it.
+    pub(crate) fn streams(&self) -> usize {
+        self.control("list short sink-inputs").lines().count()
+    }
+
+    /// Records what a sink plays from now on.
+    pub(crate) fn record(&self, sink: &str) -> Recorder {
+        let path = self.dir.join(format!("{:x}.raw", unique()));
+        let mut command = Command::new("parec");
+        self.environment(&mut command);
+        command
+            .args([
+                "-d",
+                &format!("{sink}.monitor"),
+                "--raw",
+                "--format=float32le",
+            ])
+            .args(["--rate=48000", "--channels=2", "--latency-msec=20"])
+            .stdin(Stdio::null())
+            .stdout(File::create(&path).unwrap())
+            .stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        let recorder = Recorder { child, path };
+        wait_until("the recording begins", || recorder.frames() > 0);
+        recorder
+    }
+
+    /// Where its devices are described for libasound.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.join("asound.conf")
+    }
+
+    /// How libasound and the pulse library name it.
+    pub(crate) fn address(&self) -> String {
+        format!("unix:{}", self.socket().display())
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join("pa.sock")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.dir.join("pa.log")).unwrap_or_default();
+            println!("--- sound server\n{log}");
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A recording that goes on.
+pub(crate) struct Recorder {
+    child: Child,
+    path: PathBuf,
+}
+
+impl Recorder {
+    /// Frames recorded so far.
+    pub(crate) fn frames(&self) -> usize {
+        fs::metadata(&self.path).map_or(0, |meta| meta.len() as usize / 8)
+    }
+
+    /// Ends it; left and right.
+    pub(crate) fn stop(mut self) -> [Vec<f32>; 2] {
+        self.end();
+        read(&self.path)
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn read(path: &Path) -> [Vec<f32>; 2] {
+    let bytes = fs::read(path).unwrap();
+    let value = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
+    let frames = bytes.chunks_exact(8);
+    [
+        frames.clone().map(|frame| value(&frame[..4])).collect(),
+        frames.map(|frame| value(&frame[4..])).collect(),
+    ]
+}
+
+/// Waits for something that happens in another process.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn unique() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish() & 0xffff_ffff
+}
