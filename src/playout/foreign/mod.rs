@@ -1,9 +1,9 @@
 //! What is played of RTP streams that other programs send?
 //!
-//! One source at a time: the first of which three packets follow each other ([`candidates`]), until it has ended. Others are
+//! One source at a time: the first of which three packets follow each other (`candidates`), until it has ended. Others are
 //! counted and ignored. A sender that is started again has a new SSRC or new numbers, and cannot say that it is the same one: so
 //! whoever sends after the source was silent for 300 ms is its successor, and what is held of the old one is played before
-//! ([`stream`]). It ends by a goodbye (RTCP BYE), once what came was played, or after 5 s of nothing.
+//! (`stream`). It ends by a goodbye (RTCP BYE), once what came was played, or after 5 s of nothing.
 //!
 //! Use: `handle_*`, then [`Foreign::poll_output`] until `None`, then sleep until [`Foreign::poll_timeout`].
 //!
