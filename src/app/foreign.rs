@@ -105,6 +105,9 @@ impl ForeignVoice {
                 }
             }
         }
+        if foreign.stands_still() {
+            output.pause();
+        }
         told.heard = foreign.is_on_air();
         told
     }

@@ -158,6 +158,12 @@ impl Foreign {
         self.stream.is_some()
     }
 
+    /// Whether the source has been silent for so long that no blocks are handed out, not even of silence.
+    pub fn stands_still(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.stands_still(self.now))
+    }
+
     /// Where the source sends from.
     pub fn from(&self) -> Option<IpAddr> {
         self.newest().map(|stream| stream.from)

@@ -63,7 +63,7 @@ impl Stream {
     }
 
     /// Silence that may have no end is not handed out.
-    pub(super) fn stands_still(&self, now: Instant) -> bool {
+    pub(in super::super) fn stands_still(&self, now: Instant) -> bool {
         self.hole >= SILENT_AFTER * BLOCK
             && self.held.is_empty()
             && now.since(self.heard_at) >= STILL_AFTER

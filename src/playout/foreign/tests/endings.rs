@@ -70,6 +70,10 @@ fn goodbyes_that_are_not_the_senders_end_nothing() {
 fn after_5_s_of_nothing_the_source_is_lost_and_no_silence_was_played_for_them() {
     let mut world = World::new();
     world.hear(Sender::default().packets(2_000));
+    world.run_to(2_590_000);
+    assert!(!world.foreign.stands_still());
+    world.run_to(2_600_000);
+    assert!(world.foreign.stands_still());
     world.run_to(20_000_000);
     let last_heard = Duration::from_micros(1_980_000);
     let (reason, after) = off_air(&world).unwrap();
