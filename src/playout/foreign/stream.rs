@@ -244,7 +244,11 @@ impl Stream {
     }
 
     fn is_far_ahead(&self, seq: u64, start: u64, arrived: Instant) -> bool {
-        seq - self.high.0 > MAX_DROPOUT || self.due(start) > arrived + EARLIEST
+        // By the timeline, and by the play-out, which follows it slowly: else a sender that runs ahead again and again would be
+        // played later and later.
+        let played_as_due = Instant::from_micros(stream_us(start)).offset_by(self.offset_us);
+        let due = self.due(start).max(played_as_due);
+        seq - self.high.0 > MAX_DROPOUT || due > arrived + EARLIEST
     }
 
     /// When the packet of this timestamp usually arrives.
@@ -256,11 +260,18 @@ impl Stream {
     /// Whether the time of a packet is over: others were played in its place, or (where nothing is played) its instant is past.
     fn is_over(&self, seq: u64, end: u64, arrived: Instant) -> bool {
         let is_decided = seq <= self.last.0 || end <= self.cursor;
-        let is_past = self.due(end) + self.buffer <= arrived;
+        let is_past = self.is_past(end, arrived);
         match self.phase {
             Phase::Joining => is_past && seq < self.high.0,
             _ => is_decided || is_past && self.stands_still(arrived),
         }
+    }
+
+    /// Whether the sample at this timestamp was to sound before. (Numbers, not instants: it may be from before the clock began.)
+    fn is_past(&self, end: u64, arrived: Instant) -> bool {
+        let offset_us = self.timeline.offset_us().unwrap_or(self.offset_us);
+        let plays_at_us = stream_us(end) as i64 + offset_us + self.buffer.as_micros() as i64;
+        plays_at_us <= arrived.as_micros() as i64
     }
 
     /// A packet whose time is over: newer than all that was used, or missed, or unknown.

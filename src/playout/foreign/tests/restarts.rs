@@ -229,3 +229,35 @@ fn a_flood_of_invented_sources_neither_is_played_nor_keeps_the_true_one_out() {
         (0, 30_000)
     );
 }
+
+#[test]
+fn a_sender_that_is_too_fast_is_not_played_later_and_later() {
+    let mut world = World::new();
+    let mut packets = Sender::default().packets(90_000);
+    // As ffmpeg sends without -re, but at one and a half times the speed.
+    packets
+        .iter_mut()
+        .for_each(|sent| sent.arrives_us = sent.arrives_us * 2 / 3);
+    world.hear(packets);
+    let held = world.foreign.held();
+    assert!(held <= Duration::from_secs(3), "{held:?}");
+    world.run_to(80_000_000);
+    assert!(!world.foreign.is_on_air());
+}
+
+#[test]
+fn numbers_from_before_the_clock_began_are_too_old() {
+    let mut world = World::new();
+    world.now = Instant::from_micros(100_000);
+    let mut sent = Sender::default().packets(100);
+    for packet in &sent {
+        let _ = world.receive(packet);
+    }
+    let packet = &mut sent[0];
+    packet.seq = packet.seq.wrapping_sub(100);
+    packet.timestamp = packet.timestamp.wrapping_sub(200 * 48_000);
+    assert_eq!(
+        world.receive(packet),
+        Err(ForeignRejection::TooOld(StationId(7), packet.seq))
+    );
+}
