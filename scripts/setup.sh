@@ -52,6 +52,13 @@ links() { # can LANGUAGE's compiler $2 make a program? (Debian's gcc comes witho
     return $ok
 }
 
+has_gstreamer() { # the tools, Opus (base), RTP and WAV (good): the interop tests play against them
+    has gst-launch-1.0 && has gst-inspect-1.0 || return 1
+    for element in opusdec rtpopuspay rtpjitterbuffer udpsrc wavparse; do
+        gst-inspect-1.0 --exists "$element" >/dev/null 2>&1 || return 1
+    done
+}
+
 look() {
     what= apt= dnf= pacman= brew=
     if ! has cc || ! links c cc; then need "a C compiler" "gcc libc6-dev" "gcc glibc-devel" gcc -; fi
@@ -70,6 +77,9 @@ look() {
         has ip || need ip iproute2 iproute iproute2 -
         { has unshare && has nsenter && unshare --help 2>&1 | grep -q -- '--time'; } || need "unshare with --time" util-linux util-linux util-linux -
         has ps || need ps procps procps-ng procps-ng -
+        has_gstreamer || need "GStreamer with its base and good plugins" \
+            "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good" \
+            "gstreamer1 gstreamer1-plugins-base gstreamer1-plugins-good" "gstreamer gst-plugins-base gst-plugins-good" -
         # The sound tests play on a sound server of their own.
         { has pulseaudio && has pactl && has parec; } || need pulseaudio "pulseaudio pulseaudio-utils" \
             "pulseaudio pulseaudio-utils" pulseaudio -

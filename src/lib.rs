@@ -24,6 +24,9 @@
 //! `playout::dial` finds its station → `playout::player` decides when it is played, or that it is concealed →
 //! `media::opus` decodes it → `app::output` writes it.
 //!
+//! A packet of another program goes from `wire::foreign` through the dial to `playout::foreign`, and to the output by
+//! `app::foreign`: it has timestamps, but no index, no plan and no station clock.
+//!
 //! ## Clocks
 //!
 //! * The local clock counts while the machine sleeps (`CLOCK_BOOTTIME`); only `io::clock` reads it, as [`time::Instant`].

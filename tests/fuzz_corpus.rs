@@ -6,9 +6,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use lanradio::wire::control::{EndReason, Heartbeat, Hello, Message, RunInfo, State, TrackInfo};
+use lanradio::wire::foreign::ForeignPacket;
 use lanradio::wire::ids::Numbering;
 use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
-use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term};
+use lanradio::wire::rtcp;
+use lanradio::wire::{FrameIndex, NodeId, PlanDigest, RtpTimestamp, Slot, StationId, Term};
 
 fn corpus(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -92,6 +94,38 @@ fn media_seeds() -> Vec<Vec<u8>> {
         with(16, 0x1f),
         with(14, 0xff),
         good[..HEADER_BYTES].to_vec(),
+        // Other programs': two frames in one packet, lengths and padding, another codec, no Opus.
+        foreign(0x80, 0xe1, &[0xfd, 1, 2, 3, 4]),
+        foreign(0xa0, 0x7f, &[0xff, 0xc2, 2, 1, 7, 8, 9, 0, 0, 0, 2]),
+        foreign(0x80, 0, &[1, 2, 3]),
+        foreign(0x80, 0x60, &[0xff, 0x3f, 1]),
+    ]
+}
+
+/// RTP without a header element of ours.
+fn foreign(first: u8, second: u8, payload: &[u8]) -> Vec<u8> {
+    let header = [first, second, 0, 1, 0, 0, 0, 2, 0, 0, 0, 9];
+    [&header[..], payload].concat()
+}
+
+fn rtcp_seeds() -> Vec<Vec<u8>> {
+    let report = rtcp::sender_report(StationId(7), 5_000_000, RtpTimestamp(960), 7, 900, "name");
+    let bye = rtcp::bye(StationId(7), "name");
+    let with = |at: usize, value: u8| {
+        let mut bytes = report.clone();
+        bytes[at] = value;
+        bytes
+    };
+    vec![
+        report.clone(),
+        [&report[..], &bye].concat(),
+        vec![0x82, 203, 0, 2, 0, 0, 0, 7, 0, 0, 0, 9],
+        bye,
+        vec![],
+        with(0, 0x40),
+        report[..20].to_vec(),
+        with(0, 0xa0),
+        with(0, 0x9f),
     ]
 }
 
@@ -128,7 +162,11 @@ fn control_seeds() -> Vec<Vec<u8>> {
 #[test]
 #[ignore = "writes the corpus"]
 fn write_the_corpus() {
-    for (target, seeds) in [("media", media_seeds()), ("control", control_seeds())] {
+    for (target, seeds) in [
+        ("media", media_seeds()),
+        ("control", control_seeds()),
+        ("rtcp", rtcp_seeds()),
+    ] {
         fs::create_dir_all(corpus(target)).expect("a folder");
         for (number, seed) in seeds.iter().enumerate() {
             fs::write(corpus(target).join(format!("seed-{number:02}")), seed).expect("a file");
@@ -151,6 +189,38 @@ fn media_corpus_reaches_every_error_and_accepted_packets() {
         "payload_type",
         "truncated",
         "version",
+    ];
+    assert_eq!(said, BTreeSet::from(all));
+}
+
+#[test]
+fn media_corpus_reaches_foreign_streams_that_play_and_those_that_do_not() {
+    let said: BTreeSet<&str> = read("media")
+        .iter()
+        .filter(|bytes| MediaPacket::parse(bytes).is_err_and(|error| error.reason() == "foreign"))
+        .map(|bytes| ForeignPacket::parse(bytes).map_or_else(|error| error.reason(), |_| "plays"))
+        .collect();
+    let all = ["foreign_opus", "foreign_payload_type", "plays"];
+    assert_eq!(said, BTreeSet::from(all));
+}
+
+#[test]
+fn rtcp_corpus_reaches_every_error_and_goodbyes() {
+    let said: BTreeSet<&str> = read("rtcp")
+        .iter()
+        .map(|bytes| match rtcp::goodbyes(bytes) {
+            Ok(sources) if sources.is_empty() => "report",
+            Ok(_) => "goodbye",
+            Err(error) => error.reason(),
+        })
+        .collect();
+    let all = [
+        "goodbye",
+        "report",
+        "rtcp_malformed",
+        "rtcp_padding",
+        "rtcp_truncated",
+        "rtcp_version",
     ];
     assert_eq!(said, BTreeSet::from(all));
 }

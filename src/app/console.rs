@@ -27,7 +27,7 @@ pub struct Status<'a> {
     pub position: Duration,
     /// Its length, if known.
     pub length: Option<Duration>,
-    /// Who leads.
+    /// Who leads; empty where nobody does or it is not known.
     pub leader: &'a str,
     /// What the command adds of its own.
     pub kind: Kind<'a>,

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::console::{Console, Kind, Status, title_of};
 use super::error::AppError;
 use super::events::{StatsState, stats_json};
+use super::foreign::ForeignVoice;
 use super::output::{Output, OutputConfig};
 use super::session::{CommonConfig, Session};
 use super::speaker::DeviceNews;
@@ -21,7 +22,9 @@ use crate::playout::player::{Config, Output as Decision};
 use crate::time::Instant;
 use crate::wire::FrameIndex;
 use crate::wire::control::{ControlError, Heartbeat, Message};
-use crate::wire::media::MediaPacket;
+use crate::wire::foreign::ForeignPacket;
+use crate::wire::media::{MediaError, MediaPacket};
+use crate::wire::rtcp;
 
 /// How late a deadline may be met for the sake of fewer wake-ups.
 const SLACK: Duration = Duration::from_millis(4);
@@ -63,6 +66,7 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
             block: [0.0; FRAME_VALUES],
             silent: false,
         },
+        foreign: ForeignVoice::new()?,
         output,
         once: config.once,
         heard: false,
@@ -88,6 +92,7 @@ struct Listener {
     session: Session,
     dial: Dial,
     voice: Voice,
+    foreign: ForeignVoice,
     output: Output,
     once: bool,
     /// A station was heard at least once.
@@ -112,11 +117,7 @@ impl Listener {
         let mut next_second = started + SECOND;
         let mut buffer = [0u8; MAX_DATAGRAM];
         loop {
-            let deadline = self
-                .dial
-                .player()
-                .and_then(|player| player.poll_timeout())
-                .map(|at| at + SLACK);
+            let deadline = self.dial.poll_timeout().map(|at| at + SLACK);
             let mut until = deadline.map_or(next_second, |at| at.min(next_second));
             if let Some(at) = give_up.filter(|_| !self.heard) {
                 until = until.min(at);
@@ -127,9 +128,7 @@ impl Listener {
                 self.act(console);
             }
             let now = self.session.clock.now();
-            if let Some(player) = self.dial.player_mut() {
-                player.handle_timeout(now);
-            }
+            self.dial.handle_timeout(now);
             self.act(console);
             self.tell_of_the_device(console);
             if now >= next_second {
@@ -168,6 +167,20 @@ impl Listener {
         match received.channel {
             Channel::Media => match MediaPacket::parse(bytes) {
                 Ok(packet) => drop(self.dial.handle_media(&packet, received.arrived, now)),
+                Err(MediaError::Foreign(_)) => match ForeignPacket::parse(bytes) {
+                    Ok(packet) => {
+                        let (from, arrived) = (received.from.ip(), received.arrived);
+                        let _ = self.dial.handle_foreign(&packet, from, arrived, now);
+                    }
+                    Err(error) => self.dial.reject(error.reason()),
+                },
+                Err(error) => self.dial.reject(error.reason()),
+            },
+            Channel::Rtcp => match rtcp::goodbyes(bytes) {
+                Ok(sources) => {
+                    let foreign = self.dial.foreign_mut();
+                    foreign.handle_goodbyes(&sources, received.from.ip(), now);
+                }
                 Err(error) => self.dial.reject(error.reason()),
             },
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
@@ -241,6 +254,14 @@ impl Listener {
             }
             self.heard |= self.dial.player().is_some();
         }
+        let told = self.foreign.act(
+            self.dial.foreign_mut(),
+            &mut self.output,
+            self.leaving,
+            (&mut self.session, console),
+        );
+        self.heard |= told.heard;
+        self.over |= told.over && self.once;
     }
 
     fn decode(&mut self, index: FrameIndex) -> bool {
@@ -314,7 +335,7 @@ impl Listener {
             self.session.warn(console, &text);
         }
         if !self.heard
-            && let Some(text) = waiting.line(now, &self.session, self.dial.foreign())
+            && let Some(text) = waiting.line(now, &self.session, self.dial.unplayable())
         {
             console.note(&text);
         }
@@ -345,26 +366,33 @@ impl Listener {
     fn write_stats(&mut self) {
         let mut statistics = self.dial.statistics();
         statistics.underruns += self.output.underruns();
-        let state = self
-            .dial
-            .player()
-            .map_or_else(StatsState::default, |player| StatsState {
-                buffer_ms: player.buffer().as_millis() as u64,
-                jitter_ms: player.jitter_us() as f64 / 1000.0,
-                drift_ppm: None,
-                sync_us: None,
-                term: player.term(),
-            });
+        let (player, foreign) = (self.dial.player(), self.dial.foreign());
+        let foreign = foreign
+            .is_on_air()
+            .then(|| (foreign.buffer(), foreign.jitter_us()));
+        let heard = player
+            .map(|player| (player.buffer(), player.jitter_us()))
+            .or(foreign);
+        let state = heard.map_or_else(StatsState::default, |(buffer, jitter_us)| StatsState {
+            buffer_ms: buffer.as_millis() as u64,
+            jitter_ms: jitter_us as f64 / 1000.0,
+            drift_ppm: None,
+            sync_us: None,
+            term: player.and_then(|player| player.term()),
+        });
         self.session
             .events
             .write("stats", stats_json(&statistics, state));
     }
 
     fn show_status(&mut self, console: &mut dyn Console) {
+        let statistics = self.dial.statistics();
+        if self.foreign.show(self.dial.foreign(), &statistics, console) {
+            return;
+        }
         let Some(player) = self.dial.player().filter(|player| !player.is_off_air()) else {
             return;
         };
-        let statistics = self.dial.statistics();
         let length = player
             .track()
             .and_then(|track| track.frames)
@@ -388,9 +416,7 @@ impl Listener {
         outcome: Result<(), AppError>,
         console: &mut dyn Console,
     ) -> Result<(), AppError> {
-        if let Some(player) = self.dial.player_mut() {
-            player.handle_finish();
-        }
+        self.dial.handle_finish();
         self.leaving = true;
         self.act(console);
         self.write_stats();
@@ -445,8 +471,8 @@ impl Waiting {
             self.told = 2;
             if foreign > 0 {
                 return Some(format!(
-                    "no station is heard, but {foreign} RTP packets of another program on this group; lanradio plays stations of \
-                     lanradio send, so far"
+                    "no station is heard, but {foreign} RTP packets of another program on this group that lanradio cannot play: it \
+                     plays Opus (of payload types 96 to 127)"
                 ));
             }
             let hint = "still nothing heard. Is the sender on the same network and group? A firewall may drop UDP, Docker needs the \

@@ -1,7 +1,8 @@
 //! The only place where the layers meet and threads start: one module for each command, and what they share.
 //!
 //! * [`send`]: node + sockets on one thread, [`encoder`] on another, [`tracks`] between them
-//! * [`listen`]: sockets + player + decoder on one thread, [`output`] on another, or a [`speaker`] with its supervisor
+//! * [`listen`]: sockets + player + decoder on one thread (`foreign` for the streams of other programs), [`output`] on another,
+//!   or a [`speaker`] with its supervisor
 //! * [`describe`] answers `sdp`, [`devices`] lists what there is
 //! * [`session`], [`events`], [`console`], [`error`]: what every command has
 
@@ -12,6 +13,7 @@ pub mod devices;
 pub mod encoder;
 pub mod error;
 pub mod events;
+mod foreign;
 pub mod listen;
 pub mod output;
 pub mod send;

@@ -50,7 +50,7 @@ pub struct SendConfig {
 /// If it cannot begin, if another station is on air, or if a file could not be played.
 pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppError> {
     let packets = encoder::start(config.files.clone(), config.encoder)?;
-    let mut session = Session::begin(&config.common, Join::ALL, console)?;
+    let mut session = Session::begin(&config.common, Join::STATION, console)?;
     session.judge_buffer(Some(config.buffer), console);
     let (station, first_frame) = super::debug::found()?;
     let node = Node::new(
@@ -233,6 +233,7 @@ impl Sender<'_> {
                     self.statistics.reject(error.reason());
                 }
             },
+            Channel::Rtcp => {} // not joined
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
                 Ok(message) => self.node.handle_control(received.from, &message, now),
                 Err(error) => self.statistics.reject(error.reason()),

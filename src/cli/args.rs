@@ -50,7 +50,7 @@ pub enum Command {
     /// Play music files (or standard input) to the network.
     #[command(before_help = SEND_EXAMPLES)]
     Send(SendArgs),
-    /// Play what is on air.
+    /// Play what is on air: a station, or Opus in RTP of another program (ffmpeg, GStreamer).
     #[command(before_help = LISTEN_EXAMPLES)]
     Listen(ListenArgs),
     /// Print the session description of the station, for ffplay, VLC or GStreamer.
@@ -90,7 +90,8 @@ pub struct ListenArgs {
     /// Loudness in percent, 0 to 200; 100 leaves the samples untouched.
     #[arg(long, env = "LANRADIO_VOLUME", value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=200))]
     pub volume: u16,
-    /// Exit when the programme ends instead of waiting for the next one.
+    /// Exit when the programme ends instead of waiting for the next one. Another program's ends with its RTCP goodbye or after 5 s
+    /// of nothing.
     #[arg(long, env = "LANRADIO_ONCE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub once: bool,
     /// Exit with code 3 if no station is heard in this time (default: wait for ever).

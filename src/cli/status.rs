@@ -125,11 +125,11 @@ fn figures(status: &Status<'_>) -> String {
         .length
         .map(|length| format!("/{}", clock(length)))
         .unwrap_or_default();
-    let place = format!(
-        "  {}{length}  leader {}",
-        clock(status.position),
-        status.leader
-    );
+    let leader = match status.leader {
+        "" => String::new(),
+        name => format!("  leader {name}"),
+    };
+    let place = format!("  {}{length}{leader}", clock(status.position));
     match &status.kind {
         Kind::Send {
             sent,

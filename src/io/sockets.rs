@@ -1,4 +1,4 @@
-//! How do packets come and go? Three sockets: media (group:port) and control (group:port+2) receive, one ephemeral unicast
+//! How do packets come and go? Media (group:port), RTCP (group:port+1) and control (group:port+2) receive, one ephemeral unicast
 //! socket sends everything and names the node.
 //!
 //! One thread owns them all and drains them before it acts (PROTOCOL, "every wake"). They are drained in turn, so that a
@@ -26,27 +26,45 @@ const MAX_FAILURES: u32 = 16;
 const MAX_UNSTAMPED: u32 = 65_536;
 
 const MEDIA: usize = 0;
-const CONTROL: usize = 1;
-const UNICAST: usize = 2;
+const RTCP: usize = 1;
+const CONTROL: usize = 2;
+const UNICAST: usize = 3;
+const PORTS: usize = 4;
+const CHANNELS: [Channel; PORTS] = [
+    Channel::Media,
+    Channel::Rtcp,
+    Channel::Control,
+    Channel::Unicast,
+];
 
 /// Which groups to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Join {
     /// group:port.
     pub media: bool,
+    /// group:port+1. If it cannot be had, the goodbyes of foreign streams are not heard, and nothing else is missing.
+    pub rtcp: bool,
     /// group:port+2.
     pub control: bool,
 }
 
 impl Join {
-    /// Both.
+    /// All of them: a listener.
     pub const ALL: Join = Join {
         media: true,
+        rtcp: true,
+        control: true,
+    };
+    /// What stations of ours need.
+    pub const STATION: Join = Join {
+        media: true,
+        rtcp: false,
         control: true,
     };
     /// Control only.
     pub const CONTROL: Join = Join {
         media: false,
+        rtcp: false,
         control: true,
     };
 }
@@ -128,6 +146,8 @@ pub enum SocketError {
 pub enum Channel {
     /// group:port.
     Media,
+    /// group:port+1.
+    Rtcp,
     /// group:port+2.
     Control,
     /// Our own address: for us alone.
@@ -154,8 +174,8 @@ pub struct Received {
 pub struct StationSockets {
     config: SocketConfig,
     clock: Clock,
-    /// By [`MEDIA`], [`CONTROL`], [`UNICAST`]. The last is always there.
-    ports: [Option<Port>; 3],
+    /// By [`MEDIA`], [`RTCP`], [`CONTROL`], [`UNICAST`]. The last is always there.
+    ports: [Option<Port>; PORTS],
     local: SocketAddr,
     /// Media, RTCP and control, ready to send to.
     targets: [SockAddr; 3],
@@ -186,7 +206,7 @@ impl StationSockets {
         )?);
         let mut sockets = StationSockets {
             local: local_of(&unicast.socket),
-            ports: [None, None, Some(unicast)],
+            ports: [None, None, None, Some(unicast)],
             targets: targets(config),
             config: config.clone(),
             clock,
@@ -279,8 +299,8 @@ impl StationSockets {
         let limit = buffer.len().min(MAX_DATAGRAM);
         let buffer = &mut buffer[..limit];
         loop {
-            let index = (0..3)
-                .map(|step| (self.turn + step) % 3)
+            let index = (0..PORTS)
+                .map(|step| (self.turn + step) % PORTS)
                 .find(|&index| self.is_ready(index))?;
             let port = self.ports[index].as_mut()?;
             match datagram::read(&port.socket, buffer, &mut self.control_buffer) {
@@ -297,8 +317,8 @@ impl StationSockets {
                     let drained = arrival.stamped && arrival.at > self.woke_at
                         || self.unstamped >= MAX_UNSTAMPED;
                     port.ready = !drained;
-                    self.turn = (index + 1) % 3;
-                    let channel = [Channel::Media, Channel::Control, Channel::Unicast][index];
+                    self.turn = (index + 1) % PORTS;
+                    let channel = CHANNELS[index];
                     return Some(Received {
                         channel,
                         from,
@@ -379,11 +399,12 @@ impl StationSockets {
             join,
             ..
         } = &self.config;
-        let control = SocketAddr::new(group.ip(), group.port() + 2);
+        let beside = |offset| SocketAddr::new(group.ip(), group.port() + offset);
         let mut result = Ok(());
         for (index, wanted, address) in [
             (MEDIA, join.media, *group),
-            (CONTROL, join.control, control),
+            (RTCP, join.rtcp, beside(1)),
+            (CONTROL, join.control, beside(2)),
         ] {
             let usable = self.ports[index].take().filter(|port| !port.has_failed());
             if !wanted {
@@ -395,6 +416,7 @@ impl StationSockets {
             };
             match opened {
                 Ok(port) => self.ports[index] = Some(port),
+                Err(_) if index == RTCP => {}
                 Err(error) => result = result.and(Err(error)),
             }
         }

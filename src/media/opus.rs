@@ -1,4 +1,4 @@
-//! Which Opus do we speak? One kind only: 48 kHz, stereo, 20 ms, inter-frame prediction disabled.
+//! Which Opus do we speak? One kind only: 48 kHz, stereo, 20 ms, inter-frame prediction disabled. (We understand the others.)
 //!
 //! With prediction disabled a decoder is exact again within four packets of a hole or a join instead of forty (the cost
 //! is 0.06 dB at 128 kbit/s), so a lost packet costs one frame and eight frames of pre-roll are exact. In-band FEC stays
@@ -12,6 +12,10 @@ pub const FRAME_SAMPLES: usize = 960;
 pub const FRAME_VALUES: usize = 2 * FRAME_SAMPLES;
 /// The largest packet of one 20 ms frame, in bytes (RFC 6716, section 3.4, R2).
 pub const MAX_PACKET_BYTES: usize = 1275;
+/// Values of the longest packet of anybody: 120 ms.
+pub const LONGEST_VALUES: usize = 6 * FRAME_VALUES;
+/// Samples per channel of the shortest frame, 2.5 ms: libopus conceals multiples of it.
+const GRAIN_SAMPLES: usize = 120;
 /// Samples per channel by which the decoder's output lags behind the encoder's input.
 pub const LOOKAHEAD: usize = 312;
 
@@ -193,6 +197,42 @@ impl Decoder {
             Ok(other) => Err(OpusError::PacketDuration(other)),
             Err(error) => Err(action(error)),
         }
+    }
+
+    /// Decodes a packet of any duration, mono or stereo, and says how many values it made. The output may exceed ±1.
+    ///
+    /// # Errors
+    /// A packet that is empty or that libopus cannot decode. `out` is then unspecified.
+    pub fn decode_any(
+        &mut self,
+        packet: &[u8],
+        out: &mut [f32; LONGEST_VALUES],
+    ) -> Result<usize, OpusError> {
+        if packet.is_empty() {
+            return Err(OpusError::Empty);
+        }
+        let decoded = self.inner.decode_float(packet, out, false);
+        decoded
+            .map(|samples| 2 * samples)
+            .map_err(OpusError::during("decoding an Opus packet"))
+    }
+
+    /// Writes what libopus guesses for `samples` missing samples, at most [`FRAME_SAMPLES`], and says how many values that are.
+    ///
+    /// # Errors
+    /// Only on a fault inside libopus.
+    pub fn conceal_any(
+        &mut self,
+        samples: usize,
+        out: &mut [f32; LONGEST_VALUES],
+    ) -> Result<usize, OpusError> {
+        let samples = samples.min(FRAME_SAMPLES);
+        let guessed = samples.next_multiple_of(GRAIN_SAMPLES);
+        let made = self
+            .inner
+            .decode_float(&[], &mut out[..2 * guessed], false)
+            .map_err(OpusError::during("concealing samples"))?;
+        Ok(2 * made.min(samples))
     }
 
     /// Forgets everything: the next packet is the first of a track.

@@ -4,14 +4,23 @@
 //! is kept until it has gone off the air; whatever others send meanwhile is counted and ignored. Before that (an idle station,
 //! or one that was invented, may never send a frame) one that does send frames takes its place, and a few candidates are kept
 //! side by side, so that a flood of invented sources can neither fill the memory nor keep the true one out.
+//!
+//! RTP of other programs ([`Foreign`]) is treated alike: it is ignored while a station sends frames, and while it plays itself
+//! stations are ignored; an idle station keeps nobody out.
 
+use std::net::IpAddr;
+
+use super::foreign::{Foreign, ForeignRejection};
 use super::player::{Config, Player, Rejection};
 use super::statistics::Statistics;
 use crate::time::Instant;
 use crate::wire::StationId;
 use crate::wire::control::{Heartbeat, State};
+use crate::wire::foreign::ForeignPacket;
 use crate::wire::media::MediaPacket;
 
+/// Reasons that count RTP of programs that are not listened to.
+const FOREIGN: [&str; 3] = ["foreign", "foreign_payload_type", "foreign_opus"];
 /// Candidates held side by side before one of them proves to be a station.
 const MAX_CANDIDATES: usize = 4;
 
@@ -20,6 +29,8 @@ pub struct Dial {
     config: Config,
     tuned: Option<Player>,
     candidates: Vec<Player>,
+    /// On air only while `tuned` is not.
+    foreign: Foreign,
     /// Counters of players that are gone, and what no player was given.
     past: Statistics,
 }
@@ -31,6 +42,7 @@ impl Dial {
             config,
             tuned: None,
             candidates: Vec::new(),
+            foreign: Foreign::new(config.buffer_override.unwrap_or(config.default_buffer)),
             past: Statistics::default(),
         }
     }
@@ -50,18 +62,80 @@ impl Dial {
         self.past.reject(reason);
     }
 
-    /// How many RTP packets of other programs were heard.
-    pub fn foreign(&self) -> u64 {
-        self.past.rejected.get("foreign").copied().unwrap_or(0)
+    /// The player of other programs' streams.
+    pub fn foreign(&self) -> &Foreign {
+        &self.foreign
+    }
+
+    /// The same, to be driven.
+    pub fn foreign_mut(&mut self) -> &mut Foreign {
+        &mut self.foreign
+    }
+
+    /// How many RTP packets of other programs were heard that could not be played.
+    pub fn unplayable(&self) -> u64 {
+        let statistics = self.statistics();
+        let counts = FOREIGN.map(|reason| statistics.rejected.get(reason).copied());
+        counts.into_iter().flatten().sum()
     }
 
     /// Totals since start, over all stations.
     pub fn statistics(&self) -> Statistics {
         let mut total = self.past.clone();
+        total.add(self.foreign.statistics());
         self.tuned
             .iter()
             .for_each(|player| total.add(player.statistics()));
         total
+    }
+
+    /// When to come back, if no packet comes before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let tuned = self.tuned.as_ref().and_then(Player::poll_timeout);
+        tuned.into_iter().chain(self.foreign.poll_timeout()).min()
+    }
+
+    /// Time has come. Call it after all sockets were read.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(player) = &mut self.tuned {
+            player.handle_timeout(now);
+        }
+        self.foreign.handle_timeout(now);
+    }
+
+    /// The listener leaves.
+    pub fn handle_finish(&mut self) {
+        if let Some(player) = &mut self.tuned {
+            player.handle_finish();
+        }
+        self.foreign.handle_finish();
+    }
+
+    /// A packet of another program has arrived.
+    pub fn handle_foreign(
+        &mut self,
+        packet: &ForeignPacket<'_>,
+        from: IpAddr,
+        arrived: Instant,
+        now: Instant,
+    ) -> Result<(), ForeignRejection> {
+        if self
+            .tuned
+            .as_ref()
+            .is_some_and(|player| !player.is_waiting())
+        {
+            let rejection = ForeignRejection::StationOnAir(packet.source);
+            self.past.reject(rejection.reason());
+            return Err(rejection);
+        }
+        let result = self.foreign.handle_packet(packet, from, arrived, now);
+        if self.foreign.is_on_air() {
+            if let Some(replaced) = self.tuned.take() {
+                self.leave(replaced);
+            }
+            self.turn_all_away();
+        }
+        result
     }
 
     /// A media packet has arrived.
@@ -107,8 +181,11 @@ impl Dial {
         Err(rejection)
     }
 
-    /// The player that a packet of `station` belongs to; none while another station is on air.
+    /// The player that a packet of `station` belongs to; none while another station or program is on air.
     fn player_for(&mut self, station: StationId) -> Option<&mut Player> {
+        if self.foreign.is_on_air() {
+            return None;
+        }
         let (same, free) = match &self.tuned {
             Some(player) => (player.station() == station, player.is_waiting()),
             None => (false, true),
@@ -158,11 +235,19 @@ impl Dial {
         if kept.is_none() && self.tuned.as_ref().is_none_or(Player::is_waiting) {
             return;
         }
-        if let Some(mut replaced) = kept.and_then(|player| self.tuned.replace(player)) {
-            // Its missing frames are lost.
-            replaced.handle_finish();
-            self.past.add(replaced.statistics());
+        if let Some(replaced) = kept.and_then(|player| self.tuned.replace(player)) {
+            self.leave(replaced);
         }
+        self.turn_all_away();
+    }
+
+    /// Keeps the counters of a player that was tuned in. Its missing frames are lost.
+    fn leave(&mut self, mut replaced: Player) {
+        replaced.handle_finish();
+        self.past.add(replaced.statistics());
+    }
+
+    fn turn_all_away(&mut self) {
         let away = std::mem::take(&mut self.candidates);
         away.iter().for_each(|player| self.turn_away(player));
     }
@@ -275,6 +360,67 @@ mod tests {
         assert_eq!(tuned(&dial), Some(7));
         let refused = dial.statistics().rejected["other_station"];
         assert_eq!(refused, 4 + 8 * 50);
+    }
+
+    /// Packet `number` of another program's stream arrives when it is due, and is used or not.
+    fn hears_foreign(dial: &mut Dial, source: u32, number: u64) -> bool {
+        use crate::wire::ids::{RtpTimestamp, Seq};
+        let packet = ForeignPacket {
+            source: StationId(source),
+            seq: Seq(number as u16),
+            timestamp: RtpTimestamp(number as u32 * 960),
+            samples: 960,
+            payload: &[0xfc],
+        };
+        let from = IpAddr::from([10, 0, 0, 1]);
+        let used = dial.handle_foreign(&packet, from, due(number), due(number));
+        dial.handle_timeout(due(number));
+        while dial.foreign_mut().poll_output().is_some() {}
+        plays(dial, due(number));
+        used.is_ok()
+    }
+
+    #[test]
+    fn rtp_of_others_is_ignored_and_counted_while_a_station_is_on_air() {
+        let mut dial = Dial::new(Config::default());
+        (0..3).for_each(|n| _ = hears(&mut dial, 7, n));
+        assert!((3..100).all(|n| hears(&mut dial, 7, n) && !hears_foreign(&mut dial, 1, n)));
+        assert!(!dial.foreign().is_on_air());
+        assert_eq!(
+            (dial.statistics().rejected["foreign"], dial.unplayable()),
+            (97, 97)
+        );
+    }
+
+    #[test]
+    fn an_idle_station_makes_way_for_the_rtp_of_others() {
+        let mut dial = Dial::new(Config::default());
+        for n in 0..50 {
+            hears_idle(&mut dial, 5, n + 1, n);
+            hears_foreign(&mut dial, 1, n);
+        }
+        assert_eq!((tuned(&dial), dial.foreign().is_on_air()), (None, true));
+        assert!(dial.foreign().frames() > 20);
+    }
+
+    #[test]
+    fn a_station_is_ignored_while_the_rtp_of_others_plays_and_tuned_in_when_that_has_ended() {
+        let mut dial = Dial::new(Config::default());
+        for n in 0..100 {
+            hears_foreign(&mut dial, 1, n);
+            hears(&mut dial, 7, n);
+        }
+        assert_eq!((tuned(&dial), dial.foreign().is_on_air()), (None, true));
+        // Two packets came before the third of the other program; all are counted.
+        assert_eq!(dial.statistics().rejected["other_station"], 100);
+        let ended = (100..500).find(|n| {
+            dial.handle_timeout(due(*n));
+            while dial.foreign_mut().poll_output().is_some() {}
+            hears(&mut dial, 7, *n);
+            tuned(&dial).is_some()
+        });
+        // 5 s after the last packet, and three packets.
+        assert_eq!(ended, Some(99 + 250 + 2));
     }
 
     #[test]

@@ -12,6 +12,8 @@ const FULL: u64 = 3;
 const FADING: u64 = 3;
 /// From this many concealed frames on, the last sample heard was silence.
 pub(super) const SILENT_AFTER: u64 = FULL + FADING;
+/// Samples of one channel in a frame.
+const FRAME_SAMPLES: u64 = 960;
 /// Samples of one channel in 5 ms.
 const FADE_SAMPLES: usize = 240;
 const CHANNELS: usize = 2;
@@ -33,17 +35,19 @@ pub enum Concealment {
 impl Concealment {
     /// What to play when `before` frames right before this one were concealed too.
     pub fn after(before: u64) -> Concealment {
-        let gain = |frames: u64| 0.5 + 0.5 * (PI * frames as f32 / FADING as f32).cos();
-        match before {
-            0..FULL => Concealment::Extrapolate {
-                from_gain: 1.0,
-                to_gain: 1.0,
-            },
-            FULL..SILENT_AFTER => Concealment::Extrapolate {
-                from_gain: gain(before - FULL),
-                to_gain: gain(before - FULL + 1),
-            },
-            _ => Concealment::Silence,
+        Concealment::within(before.saturating_mul(FRAME_SAMPLES), FRAME_SAMPLES)
+    }
+
+    /// The same for a piece of `samples` samples, `before` samples into a hole. A piece must not reach over a multiple of a
+    /// frame: the fade is a curve between such points.
+    pub fn within(before: u64, samples: u64) -> Concealment {
+        debug_assert!(before % FRAME_SAMPLES + samples <= FRAME_SAMPLES);
+        if before >= SILENT_AFTER * FRAME_SAMPLES {
+            return Concealment::Silence;
+        }
+        Concealment::Extrapolate {
+            from_gain: gain(before),
+            to_gain: gain(before + samples),
         }
     }
 
@@ -66,6 +70,12 @@ impl Concealment {
             Concealment::Extrapolate { from_gain, to_gain } => ramp(block, from_gain, to_gain),
         }
     }
+}
+
+/// How loud the sample is that lies this many samples behind the beginning of a hole.
+fn gain(samples: u64) -> f32 {
+    let faded = samples.saturating_sub(FULL * FRAME_SAMPLES) as f32;
+    0.5 + 0.5 * (PI * faded / (FADING * FRAME_SAMPLES) as f32).cos()
 }
 
 /// Fades the first 5 ms of a block in: what follows silence must not begin with a click.
@@ -149,6 +159,24 @@ mod tests {
             left.windows(2)
                 .all(|pair| pair[1] <= pair[0] && pair[0] - pair[1] < 0.001)
         );
+    }
+
+    #[test]
+    fn a_hole_in_pieces_sounds_like_a_hole_in_frames() {
+        let heard = |piece: u64| {
+            let mut sound = Vec::new();
+            for before in (0..8 * 960).step_by(piece as usize) {
+                let mut block = vec![1.0; 2 * piece as usize];
+                Concealment::within(before, piece).apply(&mut block);
+                sound.extend(block);
+            }
+            sound
+        };
+        let frames = heard(960);
+        for piece in [120, 240, 480] {
+            let pairs = frames.iter().zip(heard(piece));
+            assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! * [`dial`]: which station, when several are heard
 //! * [`timeline`]: what the station clock says, in local time
 //! * [`player`]: one station's packets in, decisions out: each frame index is played or concealed exactly once, in order
+//! * [`foreign`]: what other programs send, with nothing but its packets to go by
 //! * [`fade`]: how loud a concealed block is
 //! * [`servo`]: how fast a block is played, so that a device with a clock of its own stays with the station
 //! * [`device_watch`]: when a sound device is opened, given up and let go
@@ -16,6 +17,7 @@ pub mod device_watch;
 pub mod dial;
 mod evidence;
 pub mod fade;
+pub mod foreign;
 pub mod player;
 mod runs;
 pub mod servo;

@@ -3,14 +3,17 @@
 //! * [`ids`]: frame index, sequence number, RTP timestamp, station, node, term; wrap-around is dealt with here, once
 //! * [`media`]: one RTP packet with the header element of the protocol
 //! * [`control`]: heartbeats and hellos on the control port
-//! * [`rtcp`]: sender reports and goodbyes for standard players
+//! * [`foreign`]: one RTP packet of another program, and [`opus`]: how long it sounds
+//! * [`rtcp`]: sender reports and goodbyes, for standard players and from them
 //! * [`sdp`]: the session description for standard players
 //!
 //! Every parser answers with a value or with an error that says what was wrong, in numbers; none panics, whatever comes.
 
 pub mod control;
+pub mod foreign;
 pub mod ids;
 pub mod media;
+pub mod opus;
 pub mod rtcp;
 pub mod sdp;
 

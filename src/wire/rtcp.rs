@@ -1,13 +1,16 @@
-//! What do standard players learn about the station beside its packets?
+//! What do standard players learn about the station beside its packets, and what do we learn from other senders?
 //!
 //! Sender reports tie the timestamps to a clock and SDES gives the source a name (RFC 3550 sections 6.4.1 and 6.5); both
 //! travel in one compound packet, as section 6.1 demands. A BYE is sent only when the station ends: GStreamer's rtpbin and
-//! ffmpeg take a source off at a BYE, so one at a takeover would silence them (FACTS).
+//! ffmpeg take a source off at a BYE, so one at a takeover would silence them (FACTS). Of what others send only the
+//! goodbyes matter to us: a stream that says one has ended and was not lost.
 
 use rtcp_types::prelude::*;
 use rtcp_types::{
-    Bye, Compound, CompoundBuilder, Packet, ReceiverReport, Sdes, SdesChunk, SdesItem, SenderReport,
+    Bye, Compound, CompoundBuilder, Packet, ReceiverReport, RtcpParseError, Sdes, SdesChunk,
+    SdesItem, SenderReport,
 };
+use thiserror::Error;
 
 use super::ids::{RtpTimestamp, StationId};
 
@@ -50,20 +53,59 @@ pub fn bye(station: StationId, cname: &str) -> Vec<u8> {
     )
 }
 
-/// Whose goodbyes a datagram of the RTCP port carries; none if it is no RTCP. Never panics.
+/// Why a datagram is no RTCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RtcpError {
+    /// Not version 2.
+    #[error("RTCP version {0} instead of 2")]
+    Version(u8),
+    /// Shorter than a header or than its packets say.
+    #[error("RTCP of {bytes} bytes is cut short")]
+    Truncated {
+        /// Size of the datagram.
+        bytes: usize,
+    },
+    /// Padding where or as none can be (RFC 3550 section 6.4.1).
+    #[error("RTCP of {bytes} bytes with false padding")]
+    Padding {
+        /// Size of the datagram.
+        bytes: usize,
+    },
+    /// One of its packets contradicts its own type.
+    #[error("RTCP packet number {0} is malformed")]
+    Malformed(usize),
+}
+
+impl RtcpError {
+    /// The name under which it is counted.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            RtcpError::Version(_) => "rtcp_version",
+            RtcpError::Truncated { .. } => "rtcp_truncated",
+            RtcpError::Padding { .. } => "rtcp_padding",
+            RtcpError::Malformed(_) => "rtcp_malformed",
+        }
+    }
+}
+
+/// Whose goodbyes a datagram of the RTCP port carries; usually nobody's. At most the 31 sources of each BYE (RFC 3550 section 6.6).
 ///
-/// At most the 31 sources of each BYE (RFC 3550 section 6.6); packets after a malformed one are not looked at.
-pub fn goodbyes(datagram: &[u8]) -> Vec<StationId> {
-    let Ok(compound) = Compound::parse(datagram) else {
-        return Vec::new();
-    };
-    let byes = compound
-        .map_while(Result::ok)
-        .filter_map(|packet| match packet {
-            Packet::Bye(bye) => Some(bye.ssrcs().map(StationId).collect::<Vec<_>>()),
-            _ => None,
-        });
-    byes.flatten().collect()
+/// # Errors
+/// Says why it is no RTCP: nothing in it is believed then. Never panics.
+pub fn goodbyes(datagram: &[u8]) -> Result<Vec<StationId>, RtcpError> {
+    let bytes = datagram.len();
+    let compound = Compound::parse(datagram).map_err(|error| match error {
+        RtcpParseError::UnsupportedVersion(version) => RtcpError::Version(version),
+        RtcpParseError::InvalidPadding => RtcpError::Padding { bytes },
+        _ => RtcpError::Truncated { bytes },
+    })?;
+    let mut sources = Vec::new();
+    for (number, packet) in compound.enumerate() {
+        if let Packet::Bye(bye) = packet.map_err(|_| RtcpError::Malformed(number + 1))? {
+            sources.extend(bye.ssrcs().map(StationId));
+        }
+    }
+    Ok(sources)
 }
 
 /// Microseconds as NTP's seconds and 2⁻³² seconds (RFC 3550 section 4); the seconds count from the station's founding, not
@@ -130,7 +172,7 @@ mod tests {
         );
         assert_eq!(report.n_reports(), 0);
         assert_eq!(cname_of(sdes), Some((STATION.0, "0123456789abcdef".into())));
-        assert_eq!(goodbyes(&bytes), []);
+        assert_eq!(goodbyes(&bytes), Ok(vec![]));
     }
 
     #[test]
@@ -150,13 +192,46 @@ mod tests {
         assert_eq!((report.ssrc(), report.n_reports()), (STATION.0, 0));
         assert_eq!(cname_of(sdes), Some((STATION.0, "name".into())));
         assert_eq!(goodbye.ssrcs().collect::<Vec<_>>(), [STATION.0]);
-        assert_eq!(goodbyes(&bytes), [STATION]);
+        assert_eq!(goodbyes(&bytes), Ok(vec![STATION]));
     }
 
     #[test]
     fn a_name_too_long_is_cut_between_characters() {
         let bytes = bye(STATION, &"é".repeat(200));
         assert_eq!(cname_of(&packets(&bytes)[1]).unwrap().1, "é".repeat(127));
+    }
+
+    #[test]
+    fn goodbyes_of_others_are_found_and_every_way_to_be_wrong_has_its_reason() {
+        let report = sender_report(STATION, 0, RtpTimestamp(0), 0, 0, "name");
+        let lone: [u8; 12] = [0x82, 203, 0, 2, 0, 0, 0, 7, 0, 0, 0, 9];
+        let both = Ok(vec![StationId(7), StationId(9)]);
+        assert_eq!(goodbyes(&lone), both);
+        assert_eq!(goodbyes(&[&report[..], &lone].concat()), both);
+        let bytes = report.len();
+        let with = |at: usize, value: u8| {
+            let mut bytes = report.clone();
+            bytes[at] = value;
+            bytes
+        };
+        let table: &[(&str, Vec<u8>, RtcpError)] = &[
+            ("empty", vec![], RtcpError::Truncated { bytes: 0 }),
+            ("version 1", with(0, 0x40), RtcpError::Version(1)),
+            (
+                "cut",
+                report[..20].to_vec(),
+                RtcpError::Truncated { bytes: 20 },
+            ),
+            (
+                "padding in the first",
+                with(0, 0xa0),
+                RtcpError::Padding { bytes },
+            ),
+            ("31 reports", with(0, 0x9f), RtcpError::Malformed(1)),
+        ];
+        for (name, bytes, error) in table {
+            assert_eq!(goodbyes(bytes), Err(*error), "{name}");
+        }
     }
 
     proptest! {

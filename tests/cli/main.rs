@@ -17,6 +17,7 @@ mod encoding;
 mod environment;
 mod events;
 mod failures;
+mod foreign;
 mod help;
 mod network;
 mod playing;

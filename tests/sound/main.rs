@@ -13,12 +13,16 @@
 )]
 
 mod devices;
+mod foreign;
 mod judge;
 mod playing;
 mod returning;
 mod server;
 
 // The same helpers as the command line's tests; not all of them are needed here.
+#[allow(dead_code, reason = "shared with tests/cli, which uses all of it")]
+#[path = "../cli/network.rs"]
+mod network;
 #[allow(dead_code, reason = "shared with tests/cli, which uses all of it")]
 #[path = "../cli/pseudo_terminal.rs"]
 mod pseudo_terminal;

@@ -21,7 +21,7 @@ pub(crate) fn cpu_s(process: &Process) -> f64 {
 
 /// Both sides of a recording must be those of `reference` over their whole length, without a hole, at nearly the right pace.
 #[track_caller]
-fn assert_is_what_was_sent(recording: &[Vec<f32>; 2], reference: &[i16], floor_db: f64) {
+pub(crate) fn assert_is_what_was_sent(recording: &[Vec<f32>; 2], reference: &[i16], floor_db: f64) {
     for (side, heard) in recording.iter().enumerate() {
         let sent = reference.iter().skip(side).step_by(2);
         let sent: Vec<f32> = sent.map(|x| f32::from(*x) / 32_768.0).collect();

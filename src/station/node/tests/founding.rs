@@ -310,7 +310,10 @@ fn a_young_station_gives_way_to_an_old_one_and_says_goodbye() {
         bench.beats().last().unwrap().1.state,
         State::Over(EndReason::Left)
     );
-    assert_eq!(rtcp::goodbyes(&bench.rtcp().last().unwrap().1), [STATION]);
+    assert_eq!(
+        rtcp::goodbyes(&bench.rtcp().last().unwrap().1),
+        Ok(vec![STATION])
+    );
 }
 
 #[test]
