@@ -71,7 +71,7 @@ look() {
     [ "$level" = build ] && return
     # The fuzz targets link libFuzzer, which is C++; the LAN tests make one network and time namespace for each host.
     if ! has c++ || ! links c++ c++; then need "a C++ compiler" g++ gcc-c++ gcc -; fi
-    has ffmpeg || need ffmpeg ffmpeg ffmpeg-free ffmpeg ffmpeg
+    { has ffmpeg && has ffplay; } || need ffmpeg ffmpeg ffmpeg-free ffmpeg ffmpeg
     if [ "$(uname -s)" = Linux ]; then
         has nft || need nft nftables nftables nftables -
         has ip || need ip iproute2 iproute iproute2 -

@@ -1,10 +1,11 @@
-//! Do others understand us, and we them? ffmpeg and GStreamer record our station; we record their streams.
+//! Do others understand us, and we them? ffmpeg, ffplay, GStreamer and mpv record our station; we record streams of ffmpeg and
+//! GStreamer.
 //!
 //! On networks of namespaces, as in `tests/lan` (whose tools are used here). Each recording is compared with the music that was
 //! sent: every window of a second must be that music, at one constant distance from its source from the first window to the
 //! last. A sample too many or too few, a block twice, a hole or another pitch breaks the distance.
 //!
-//! Needs what the LAN tests need, and `gst-launch-1.0` with the base and good plugins. `LANRADIO_KEEP=1` keeps the recordings.
+//! Needs what the LAN tests need, `ffplay`, and `gst-launch-1.0` with the base and good plugins; mpv is tried if it is there. `LANRADIO_KEEP=1` keeps the recordings.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -25,24 +25,12 @@ fn parse(sdp: &str) -> [String; 5] {
     [address, port, payload, encoding, rate].map(str::to_owned)
 }
 
-#[test]
-fn ffmpeg_and_gstreamer_play_our_station_by_its_sdp_for_20_s_without_a_hole() {
-    let Some(()) = tools::require() else { return };
-    let Some(lan) = Lan::new(4) else { return };
-    let music = music::piece(48_000, 2, 27.0);
-    music.save(&lan.dir.join("song.wav"), &[]);
-    let mut sender = lan.start(0, "sender", &["send", &lan.path("song.wav")]);
-    sender.await_event("track", 1, 10);
-    let asked = on(&lan.hosts[1], LANRADIO).arg("sdp").output().unwrap();
-    fs::write(lan.dir.join("station.sdp"), &asked.stdout).unwrap();
-    let [address, port, payload, encoding, rate] = parse(&String::from_utf8(asked.stdout).unwrap());
-
-    let (sdp, file) = (lan.path("station.sdp"), |name: &str| lan.path(name));
-    let arguments = format!(
-        "-nostdin -v error -protocol_whitelist file,udp,rtp -i {sdp} -t 20 -ar 48000 -ac 2 -f s16le {}",
-        file("ffmpeg.pcm")
-    );
-    let mut ffmpeg = Tool::start(&lan, 1, "ffmpeg", "ffmpeg", &arguments);
+/// Programs that record the station into `NAME.pcm`: name, program, arguments (separated by blanks).
+fn recorders(lan: &Lan, sdp: &str) -> Vec<(&'static str, &'static str, String)> {
+    let file = |name: &str| lan.path(&format!("{name}.pcm"));
+    let description = lan.path("station.sdp");
+    let protocols = "-protocol_whitelist file,udp,rtp";
+    let [address, port, payload, encoding, rate] = parse(sdp);
     // The caps are one argument; GStreamer knows encodings in capitals.
     let source = format!(
         "udpsrc address={address} port={port} multicast-iface=lan0 retrieve-sender-address=false \
@@ -50,28 +38,76 @@ fn ffmpeg_and_gstreamer_play_our_station_by_its_sdp_for_20_s_without_a_hole() {
         encoding.to_uppercase()
     );
     let sink = |name: &str| {
-        format!(
-            "rtpopusdepay ! opusdec ! audioconvert ! audio/x-raw,format=S16LE,rate=48000,channels=2 ! filesink location={}",
-            file(name)
-        )
+        let raw = "audio/x-raw,format=S16LE,rate=48000,channels=2";
+        let to = file(name);
+        format!("rtpopusdepay ! opusdec ! audioconvert ! {raw} ! filesink location={to}")
     };
-    let plain = format!(
-        "-q {source} ! rtpjitterbuffer latency=200 ! {}",
-        sink("jitterbuffer.pcm")
-    );
-    let bin = format!(
-        "-q rtpbin name=bin latency=200 {source} ! bin.recv_rtp_sink_0 bin. ! {}",
-        sink("rtpbin.pcm")
-    );
-    let players = [(2, "jitterbuffer", plain), (3, "rtpbin", bin)];
-    let players = players
-        .map(|(host, name, pipeline)| Tool::start(&lan, host, name, "gst-launch-1.0", &pipeline));
-    ffmpeg.wait(40);
+    let (plain, bin) = (sink("jitterbuffer"), sink("rtpbin"));
+    let mut recorders = vec![
+        (
+            "ffmpeg",
+            "ffmpeg",
+            format!(
+                "-nostdin -v error {protocols} -i {description} -t 20 -ar 48000 -ac 2 -f s16le {}",
+                file("ffmpeg")
+            ),
+        ),
+        (
+            "jitterbuffer",
+            "gst-launch-1.0",
+            format!("-q {source} ! rtpjitterbuffer latency=200 ! {plain}"),
+        ),
+        (
+            "rtpbin",
+            "gst-launch-1.0",
+            format!("-q rtpbin name=bin latency=200 {source} ! bin.recv_rtp_sink_0 bin. ! {bin}"),
+        ),
+        // SDL's device of no machine writes what it is given, at the pace of a real one.
+        (
+            "ffplay",
+            "env",
+            format!(
+                "SDL_AUDIODRIVER=disk SDL_DISKAUDIOFILE={} ffplay -v error -nodisp {protocols} {description}",
+                file("ffplay")
+            ),
+        ),
+    ];
+    if tools::has("mpv") {
+        let whitelist = "--demuxer-lavf-o=protocol_whitelist=[file,udp,rtp]";
+        let format = "--audio-format=s16 --audio-samplerate=48000 --ao=pcm --ao-pcm-waveheader=no";
+        let to = file("mpv");
+        let arguments =
+            format!("--no-config --no-video {format} --ao-pcm-file={to} {whitelist} {description}");
+        recorders.push(("mpv", "mpv", arguments));
+    } else {
+        tools::say("NOT TRIED: mpv, which is not installed");
+    }
+    recorders
+}
+
+#[test]
+fn other_players_play_our_station_by_its_sdp_for_20_s_without_a_hole() {
+    let Some(()) = tools::require() else { return };
+    let Some(lan) = Lan::new(6) else { return };
+    let music = music::piece(48_000, 2, 27.0);
+    music.save(&lan.dir.join("song.wav"), &[]);
+    let mut sender = lan.start(0, "sender", &["send", &lan.path("song.wav")]);
+    sender.await_event("track", 1, 10);
+    let asked = on(&lan.hosts[1], LANRADIO).arg("sdp").output().unwrap();
+    fs::write(lan.dir.join("station.sdp"), &asked.stdout).unwrap();
+
+    let recorders = recorders(&lan, &String::from_utf8(asked.stdout).unwrap());
+    let start = |(at, (name, program, arguments)): (usize, &(&str, &str, String))| {
+        Tool::start(&lan, at + 1, name, program, arguments)
+    };
+    let mut running: Vec<_> = recorders.iter().enumerate().map(start).collect();
+    running[0].wait(40);
     std::thread::sleep(Duration::from_secs(1));
-    players
-        .iter()
+    running
+        .iter_mut()
+        .skip(1)
         .for_each(|player| player.signal(Signal::SIGKILL));
-    for name in ["ffmpeg", "jitterbuffer", "rtpbin"] {
+    for (name, ..) in &recorders {
         let heard = tools::raw_stereo(&lan.dir.join(format!("{name}.pcm")));
         judge::assert_whole(&music.channels, &heard, 18.5, name);
     }

@@ -108,25 +108,35 @@ pub(crate) fn require() -> Option<()> {
             "opusdec",
             "wavparse",
         ];
-        let has = |element: &&str| {
+        let exists = |element: &&str| {
             let asked = Command::new("gst-inspect-1.0")
                 .args(["--exists", element])
                 .status();
             asked.is_ok_and(|status| status.success())
         };
-        !elements.iter().all(has)
+        !has("ffplay") || !elements.iter().all(exists)
     });
     if missing {
-        let what =
-            "gst-launch-1.0 with the base and good plugins of GStreamer (scripts/setup.sh test)";
+        let what = "ffplay, and gst-launch-1.0 with the base and good plugins of GStreamer (scripts/setup.sh test)";
         let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
         assert!(
             !in_ci,
             "interop tests need {what}, and CI=true forbids skipping them"
         );
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "SKIPPED: interop tests need {what}");
+        say(&format!("SKIPPED: interop tests need {what}"));
         return None;
     }
     crate::net::require()
+}
+
+/// Whether there is such a program.
+pub(crate) fn has(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+}
+
+/// A line that is seen also when the test passes (which swallows what `eprintln!` says).
+pub(crate) fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
