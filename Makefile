@@ -14,7 +14,7 @@ PREFIX ?= $(HOME)/.local
 .PHONY: help demo test proof bench fuzz music install clean
 
 help:
-	@echo "make demo     hear it work: a sender and two listeners on this machine, about a minute after the build"
+	@echo "make demo     hear it work: a sender and three listeners on this machine, about a minute after the build"
 	@echo "make test     everything that must be true: format, lints, docs, tests, benches and fuzz targets (15 minutes)"
 	@echo "make proof    the full counts and figures, written to PROOF.md and to the table in README.md (an hour)"
 	@echo "make bench    the criterion benches"

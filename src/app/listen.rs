@@ -354,7 +354,7 @@ impl Listener {
             self.session.events.write("device", fields);
             match (*state, reason) {
                 ("waiting", reason) => console.warn(&format!(
-                    "no sound yet: {}; it plays as soon as the device is there (another one: --output, lanradio devices)",
+                    "no sound: {}; it plays as soon as the device is there (another one: --output, lanradio devices)",
                     reason.as_deref().unwrap_or(name)
                 )),
                 ("lost", _) => console.warn(&format!("the sound device {name} is gone; waiting for it")),

@@ -94,8 +94,7 @@ impl Speaker {
     /// If several devices are called so, or the system refuses a thread.
     pub fn new(choice: DeviceChoice, waker: Waker) -> Result<Speaker, AppError> {
         if let DeviceChoice::Named(wanted) = &choice
-            && let Err(error @ SoundError::Several { .. }) =
-                sound::list().and_then(|devices| sound::find(&devices, wanted).cloned())
+            && let Err(error @ SoundError::Several { .. }) = sound::resolve(wanted)
         {
             return Err(error.into());
         }

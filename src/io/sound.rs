@@ -127,8 +127,29 @@ const NO_DEVICES: [&str; 9] = [
 /// If the system does not tell.
 pub fn list() -> Result<Vec<OutputDevice>, SoundError> {
     let mut devices = quietly(list_devices)?;
-    devices.retain(|device| !NO_DEVICES.contains(&device.id.as_str()));
+    devices.retain(is_device);
     Ok(devices)
+}
+
+fn is_device(device: &OutputDevice) -> bool {
+    !NO_DEVICES.contains(&device.id.as_str())
+}
+
+/// The device that `wanted` names: in full, or by the beginning of its id or description.
+///
+/// # Errors
+/// If several do, or none, or if the system does not tell.
+pub fn resolve(wanted: &str) -> Result<OutputDevice, SoundError> {
+    quietly(|| resolve_in(&list_devices()?, wanted))
+}
+
+/// What is no device for a person does not stand in the way of one, and has to be named in full.
+fn resolve_in(all: &[OutputDevice], wanted: &str) -> Result<OutputDevice, SoundError> {
+    if let Some(exact) = all.iter().find(|device| device.id == wanted) {
+        return Ok(exact.clone());
+    }
+    let devices: Vec<OutputDevice> = all.iter().filter(|d| is_device(d)).cloned().collect();
+    find(&devices, wanted).cloned()
 }
 
 fn list_devices() -> Result<Vec<OutputDevice>, SoundError> {
@@ -157,7 +178,7 @@ fn list_devices() -> Result<Vec<OutputDevice>, SoundError> {
 ///
 /// # Errors
 /// If several do, or none.
-pub fn find<'a>(devices: &'a [OutputDevice], wanted: &str) -> Result<&'a OutputDevice, SoundError> {
+fn find<'a>(devices: &'a [OutputDevice], wanted: &str) -> Result<&'a OutputDevice, SoundError> {
     let is = |text: &str| text.eq_ignore_ascii_case(wanted);
     let begins = |text: &str| {
         let start = text.get(..wanted.len());
@@ -200,7 +221,7 @@ fn chosen(host: &cpal::Host, choice: &DeviceChoice) -> Result<(cpal::Device, Str
     let (device, name) = match choice {
         DeviceChoice::Default => (host.default_output_device(), "default".to_owned()),
         DeviceChoice::Named(wanted) => {
-            let name = find(&list_devices()?, wanted)?.id.clone();
+            let name = resolve_in(&list_devices()?, wanted)?.id;
             let devices = host.output_devices();
             let mut devices = devices.map_err(|error| device_error("finding", &name, &error))?;
             let device = devices.find(|device| id_of(device).as_ref() == Some(&name));
@@ -384,6 +405,27 @@ mod tests {
         ] {
             assert_eq!(find(&devices, wanted).unwrap().id, id, "{wanted}");
         }
+    }
+
+    #[test]
+    fn converters_stand_in_nobodys_way_and_are_found_in_full() {
+        let mut all = devices();
+        for id in ["speex", "speexrate"] {
+            let description = "Rate Converter".into();
+            all.push(OutputDevice {
+                id: id.into(),
+                description,
+                is_default: false,
+            });
+        }
+        all.push(OutputDevice {
+            id: "speakers".into(),
+            description: "In the hall".into(),
+            is_default: false,
+        });
+        assert_eq!(resolve_in(&all, "spe").unwrap().id, "speakers");
+        assert_eq!(resolve_in(&all, "speex").unwrap().id, "speex");
+        assert!(resolve_in(&all, "Rate").is_err());
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn name_of_several_devices_is_refused_with_the_list_and_of_none_is_waited_for() 
     let missing = missing
         .finish()
         .exits(0)
-        .says(&["attic", "kitchen_left", "no sound yet"]);
+        .says(&["attic", "kitchen_left", "no sound: "]);
     assert_eq!(named(&missing.events(), "device")[0]["state"], "waiting");
 }
 
