@@ -332,7 +332,8 @@ fn device_error(action: &'static str, device: &str, error: &cpal::Error) -> Soun
     SoundError::Device {
         action,
         device: device.to_owned(),
-        reason: error.to_string(),
+        // The library writes sentences; this becomes a part of one.
+        reason: error.to_string().trim_end_matches('.').to_owned(),
     }
 }
 
