@@ -87,8 +87,11 @@ impl Source {
         let mut file = File::open(path).map_err(unopened)?;
         let head = read_head(&mut file, FILE_HEAD_BYTES)?;
         refuse_unplayable(&head)?;
-        let info = super::riff_info::read(&mut file);
-        let edits = super::edits::read(&mut file);
+        let told = guarded(|| {
+            let info = super::riff_info::read(&mut file);
+            (info, super::edits::read(&mut file))
+        });
+        let (info, edits) = told.unwrap_or_default();
         let extension = path.extension().and_then(|extension| extension.to_str());
         let opened = Source::new(Box::new(rewound(file)?), &head, extension);
         let mut source = match opened {
@@ -158,9 +161,9 @@ impl Source {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Primed => {
                     self.state = State::Running;
-                    self.deliver(out);
+                    self.guard(out, Source::deliver);
                 }
-                State::Running => self.run(out),
+                State::Running => self.guard(out, Source::run),
                 State::Failed(error) => return Err(error),
                 State::Ended => return Ok(0),
             }
@@ -200,7 +203,8 @@ impl Source {
             bad_packets: 0,
             state: State::Ended,
         };
-        source.prime()?;
+        let primed = guarded(|| source.prime());
+        primed.unwrap_or_else(|what| Err(SourceError::NotAudio { what }))?;
         Ok(source)
     }
 
@@ -252,6 +256,13 @@ impl Source {
             Err(error) => return Err(error),
         };
         Ok(())
+    }
+
+    /// Does `work`; if it panics, the source ends there.
+    fn guard(&mut self, out: &mut Vec<f32>, work: fn(&mut Source, &mut Vec<f32>)) {
+        if let Err(cause) = guarded(|| work(self, out)) {
+            self.state = State::Failed(self.broken(cause));
+        }
     }
 
     /// Decodes and delivers the next packet, or the tail.
