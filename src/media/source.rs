@@ -13,6 +13,7 @@ use symphonia::core::audio::AudioSpec;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::FormatReader;
 use symphonia::core::io::{MediaSource, ReadOnlySource};
+use symphonia::core::units::Duration;
 
 use super::SAMPLE_RATE;
 use super::container::{Chosen, check_rate, choose, is_mp4, probe, samples_before_zero};
@@ -329,13 +330,24 @@ impl Source {
                 }
                 Err(cause) => {
                     self.bad_packets += 1;
-                    let rate = f64::from(self.spec.rate().max(1));
-                    self.skipped_seconds += packet.dur.get() as f64 / rate;
+                    self.skipped_seconds += self.seconds_of(packet.dur);
                     if self.bad_packets >= MAX_BAD_PACKETS {
                         return Err(self.broken(cause));
                     }
                 }
             }
+        }
+    }
+
+    /// How long a packet of this duration sounds; if its container does not say (Matroska may not), as long as the last one.
+    fn seconds_of(&self, duration: Duration) -> f64 {
+        let samples = |count: u64| count as f64 / f64::from(self.spec.rate().max(1));
+        if duration.is_zero() {
+            return samples(self.planes.first().map_or(0, |plane| plane.len() as u64));
+        }
+        match self.chosen.time_base {
+            Some(base) => base.calc_duration_saturating(duration).as_secs_f64(),
+            None => samples(duration.get()),
         }
     }
 

@@ -14,7 +14,7 @@ use lanradio::media::source::Source;
 use crate::decoded::each;
 use crate::ffmpeg::{self, Folder};
 use crate::layer1;
-use crate::music::Dice;
+use crate::music::{Dice, STEREO};
 use crate::programme::{Running, random_group};
 use crate::table::TABLE;
 
@@ -195,6 +195,31 @@ fn damaged_files_are_played_or_named_and_never_panic_or_hang() {
     assert!(2 * played > count && played < count, "{played} of {count}");
     assert!(more_mib < MAX_MEMORY_MIB, "{more_mib:.0} MiB more");
     the_program_names_them(&folder, &fates);
+}
+
+/// In Matroska a packet's duration counts milliseconds, if it is there at all.
+#[test]
+fn packets_that_are_skipped_are_not_missing_at_the_end() {
+    let Some(folder) = Folder::with_ffmpeg() else {
+        return;
+    };
+    let path = folder.path("holes.mkv");
+    let options = ["-c:a", "libmp3lame", "-b:a", "128k"];
+    ffmpeg::encode(&path, 48_000, STEREO, 3.0, &options).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    // The same bytes begin each frame: MPEG 1, layer 3, 128 kbit/s, 48 kHz.
+    let is_frame = |at: &usize| bytes[*at..].starts_with(&[0xFF, 0xFB, 0x94]);
+    let frames: Vec<usize> = (0..bytes.len()).filter(is_frame).collect();
+    assert!((120..=130).contains(&frames.len()), "{}", frames.len());
+    for at in frames.iter().skip(20).step_by(8) {
+        bytes[*at..at + 4].fill(0);
+    }
+    fs::write(&path, &bytes).unwrap();
+    let fate = play(&path);
+    assert!(
+        matches!(fate, Fate::Played(110_000..=140_000, None)),
+        "{fate:?}"
+    );
 }
 
 /// A few of each fate through the real binary.
