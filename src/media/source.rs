@@ -5,6 +5,7 @@
 //! instead of in the middle of the programme. After that everything that can be decoded is delivered first; an error
 //! comes once, after the last sample before it.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -13,9 +14,11 @@ use symphonia::core::audio::AudioSpec;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::FormatReader;
 use symphonia::core::io::{MediaSource, ReadOnlySource};
+use symphonia::core::packet::Packet;
 use symphonia::core::units::Duration;
 
 use super::SAMPLE_RATE;
+use super::aac::FirstFrames;
 use super::container::{Chosen, check_rate, choose, is_mp4, probe, samples_before_zero};
 use super::downmix::Downmix;
 use super::edits::{Edit, Window};
@@ -33,6 +36,8 @@ const TRUNCATION_SLACK_SECONDS: f64 = 0.05;
 /// A file or a pipe, decoded as it is read.
 pub struct Source {
     format: Box<dyn FormatReader>,
+    /// What was read of it to look at, and is still to be decoded: a few packets.
+    ahead: VecDeque<Next>,
     chosen: Chosen,
     tags: Tags,
     /// What a tag says of which part is to be heard, and what is left of that.
@@ -55,6 +60,9 @@ pub struct Source {
     bad_packets: u32,
     state: State,
 }
+
+/// What a reader answered; the outer error is a panic.
+type Next = Result<Result<Option<Packet>, SymphoniaError>, String>;
 
 enum State {
     /// The first packet is decoded and waits in `planes`.
@@ -189,6 +197,7 @@ impl Source {
             recognised.unwrap_or_else(|what| Err(SourceError::NotAudio { what }))?;
         let mut source = Source {
             format,
+            ahead: VecDeque::new(),
             chosen,
             tags,
             edit,
@@ -237,9 +246,34 @@ impl Source {
         self.chosen.length = length;
     }
 
+    /// Looks at the first packets of an AAC track, and keeps what the reader answered, errors included, for when it is due.
+    ///
+    /// # Errors
+    /// `Codec`, for HE-AAC that only its frames give away.
+    fn refuse_he_aac(&mut self) -> Result<(), SourceError> {
+        let mut first = FirstFrames::default();
+        while self.chosen.decoder.is_aac() {
+            let next = guarded(|| self.format.next_packet());
+            let more = match &next {
+                Ok(Ok(Some(packet))) if packet.track_id != self.chosen.track_id => continue,
+                Ok(Ok(Some(packet))) => first.look(&packet.data),
+                _ => false,
+            };
+            self.ahead.push_back(next);
+            if !more {
+                break;
+            }
+        }
+        match first.are_he_aac() {
+            true => Err(SourceError::Codec("HE-AAC".to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// Decodes the first packet; a file in which there are packets and not a good one among them is not audio. A file
     /// with a header and no sound is left to `read`.
     fn prime(&mut self) -> Result<(), SourceError> {
+        self.refuse_he_aac()?;
         self.state = match self.step() {
             Ok(Step::Decoded) => {
                 self.adapt(&mut Vec::new())?;
@@ -294,7 +328,8 @@ impl Source {
     /// Decodes packets until one gives samples.
     fn step(&mut self) -> Result<Step, SourceError> {
         loop {
-            let next = guarded(|| self.format.next_packet());
+            let ahead = self.ahead.pop_front();
+            let next = ahead.unwrap_or_else(|| guarded(|| self.format.next_packet()));
             let packet = match next.map_err(|cause| self.broken(cause))? {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return Ok(Step::End),
@@ -444,15 +479,11 @@ fn unopened(error: io::Error) -> SourceError {
 }
 
 /// # Errors
-/// `NotAudio` or `Codec`, for what is known by its first bytes.
+/// `NotAudio`, for what is known by its first bytes.
 fn refuse_unplayable(head: &[u8]) -> Result<(), SourceError> {
-    if let Some(what) = describe(head) {
-        let what = what.to_owned();
-        return Err(SourceError::NotAudio { what });
-    }
-    match super::aac::is_he_aac_stream(head) {
-        true => Err(SourceError::Codec("HE-AAC".to_owned())),
-        false => Ok(()),
+    match describe(head).map(str::to_owned) {
+        Some(what) => Err(SourceError::NotAudio { what }),
+        None => Ok(()),
     }
 }
 
