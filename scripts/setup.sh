@@ -80,6 +80,7 @@ look() {
         has_gstreamer || need "GStreamer with its base and good plugins" \
             "gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good" \
             "gstreamer1 gstreamer1-plugins-base gstreamer1-plugins-good" "gstreamer gst-plugins-base gst-plugins-good" -
+        has mpv || need mpv mpv mpv mpv - # plays our station in the interop tests, too
         # The sound tests play on a sound server of their own.
         { has pulseaudio && has pactl && has parec; } || need pulseaudio "pulseaudio pulseaudio-utils" \
             "pulseaudio pulseaudio-utils" pulseaudio -

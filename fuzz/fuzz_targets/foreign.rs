@@ -68,7 +68,7 @@ impl World {
             5 => self.samples = 120 * (1 + u32::from(twist % 48)),
             6 => {
                 let goodbye = [StationId(self.source)];
-                self.foreign.handle_goodbyes(&goodbye, HOST, self.now);
+                self.foreign.handle_goodbyes(&goodbye, HOST);
             }
             _ => {}
         }

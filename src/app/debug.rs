@@ -1,5 +1,5 @@
-//! What takes hours to reach: can a test begin shortly before it? In a debug build it can ask for a station that is founded
-//! shortly before both wrap-arounds, and for WAV files that are full after a few seconds.
+//! What takes hours to reach, or a fault of our own: can a test begin shortly before it? In a debug build it can ask for a station
+//! that is founded shortly before both wrap-arounds, for WAV files that are full after a few seconds, and for an encoder that fails.
 
 use crate::io::random::{self, RandomError};
 use crate::io::wav::MAX_FILE_BYTES;
@@ -50,6 +50,20 @@ pub(super) fn wav_limit() -> u64 {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(MAX_FILE_BYTES)
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub(super) fn encoded(_frames: u64) {}
+
+/// Panics in the encoder's thread, if `LANRADIO_DEBUG_PANIC_AFTER` asks for it after so many frames of a file.
+#[cfg(debug_assertions)]
+pub(super) fn encoded(frames: u64) {
+    let asked = std::env::var("LANRADIO_DEBUG_PANIC_AFTER").ok();
+    assert!(
+        asked.is_none_or(|text| text != frames.to_string()),
+        "asked for by a test"
+    );
 }
 
 #[cfg(debug_assertions)]

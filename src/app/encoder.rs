@@ -49,7 +49,8 @@ pub enum Encoded {
     ListEnd,
 }
 
-/// Starts encoding `files`, in order; `-` is standard input.
+/// Starts encoding `files`, in order; `-` is standard input. If the channel is closed before [`Encoded::ListEnd`], the thread has
+/// panicked.
 ///
 /// # Errors
 /// If the thread cannot be started.
@@ -91,6 +92,7 @@ fn encode(
     let artist = encoder.tags().artist.clone().unwrap_or_default();
     let mut frames = 0u64;
     loop {
+        super::debug::encoded(frames);
         let said = match encoder.next_packet() {
             Ok(Some(packet)) => {
                 if frames == 0 {

@@ -179,7 +179,7 @@ impl Listener {
             Channel::Rtcp => match rtcp::goodbyes(bytes) {
                 Ok(sources) => {
                     let foreign = self.dial.foreign_mut();
-                    foreign.handle_goodbyes(&sources, received.from.ip(), now);
+                    foreign.handle_goodbyes(&sources, received.from.ip());
                 }
                 Err(error) => self.dial.reject(error.reason()),
             },

@@ -156,10 +156,21 @@ impl Sender<'_> {
             match packets.try_recv() {
                 Ok(encoded) => self.take(encoded, console)?,
                 Err(TryRecvError::Empty) => return Ok(()),
-                Err(TryRecvError::Disconnected) => self.packets = None,
+                Err(TryRecvError::Disconnected) => return self.end_without_encoder(console),
             }
         }
         Ok(())
+    }
+
+    /// The encoder's thread has panicked: what it made is played to its end.
+    fn end_without_encoder(&mut self, console: &mut dyn Console) -> Result<(), AppError> {
+        self.packets = None;
+        self.node.source_finished();
+        self.take(Encoded::TrackEnd, console)?;
+        let text = "the encoder failed, by a fault of lanradio (please report the lines above): the programme ends with what is \
+                    encoded; to play the rest, leave out the file that it failed at";
+        let (text, skipped) = (text.into(), true);
+        self.take(Encoded::Problem { text, skipped }, console)
     }
 
     fn take(&mut self, encoded: Encoded, console: &mut dyn Console) -> Result<(), AppError> {

@@ -2,7 +2,8 @@
 //!
 //! HE-AAC needs the care: it is AAC-LC of half the rate with a sketch of the treble (SBR) beside it, and a decoder that
 //! overlooks the sketch plays it, dull, as if nothing were wrong. Its configuration may announce it openly, or after what an
-//! old decoder reads; in a stream without configuration (ADTS) only the frames themselves show it.
+//! old decoder reads, or not at all: in a stream without configuration (ADTS), and in an MP4 or Matroska file that was made of
+//! one, only the frames themselves show it.
 
 use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::AudioCodecParameters;
@@ -17,7 +18,7 @@ const OBJECT_PS: u32 = 29;
 const OBJECT_ELD: u32 = 39;
 const OBJECT_USAC: u32 = 42;
 
-/// Frames of a stream that are looked at, and how many there must be to judge by.
+/// Frames of a track that are looked at, and how many there must be to judge by.
 const JUDGED_FRAMES: std::ops::RangeInclusive<usize> = 4..=16;
 
 /// The kind's name, unless it is one that can be decoded.
@@ -140,33 +141,28 @@ fn bits_at(bytes: &[u8], at: usize, count: usize) -> Option<u32> {
     Some(value)
 }
 
-/// Whether these are the first bytes of an ADTS stream whose frames end in a sketch of the treble, as HE-AAC's do. A frame
-/// without one looks so by accident once in fifty times.
-pub(super) fn is_he_aac_stream(head: &[u8]) -> bool {
-    let (mut rest, mut frames, mut sketches) = (head, 0, 0);
-    while frames < *JUDGED_FRAMES.end() {
-        let Some((payload, after)) = adts_frame(rest) else {
-            break;
-        };
-        frames += 1;
-        sketches += usize::from(ends_in_sketch(payload));
-        rest = after;
-    }
-    frames >= *JUDGED_FRAMES.start() && 4 * sketches >= 3 * frames
+/// Looks at a track's first frames: those of HE-AAC end in a sketch of the treble. A frame without one looks so by accident once
+/// in fifty times, so three quarters of them must.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FirstFrames {
+    looked_at: usize,
+    sketches: usize,
 }
 
-/// The first frame's raw data, and what comes after it.
-fn adts_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let header = bytes.first_chunk::<7>()?;
-    // Sync word and layer 0; the lowest bit is set if there is no checksum.
-    let start = match (header[0], header[1] & 0xF7) {
-        (0xFF, 0xF1) => 7,
-        (0xFF, 0xF0) => 9,
-        _ => return None,
-    };
-    let length = bits_at(header, 30, 13)? as usize;
-    let (frame, after) = bytes.split_at_checked(length)?;
-    Some((frame.get(start..)?, after))
+impl FirstFrames {
+    /// Looks at the next one; whether more are needed. A plain track is known after a few, so that a pipe need not wait.
+    pub(super) fn look(&mut self, payload: &[u8]) -> bool {
+        self.looked_at += 1;
+        self.sketches += usize::from(ends_in_sketch(payload));
+        let most = *JUDGED_FRAMES.end();
+        let left = most.saturating_sub(self.looked_at);
+        left > 0 && 4 * (self.sketches + left) >= 3 * most
+    }
+
+    /// Whether it is HE-AAC, by what was seen so far.
+    pub(super) fn are_he_aac(self) -> bool {
+        self.looked_at >= *JUDGED_FRAMES.start() && 4 * self.sketches >= 3 * self.looked_at
+    }
 }
 
 /// Whether the last element before the end mark is a fill element with SBR data (ISO 14496-3, 4.4.2.7).
@@ -247,11 +243,10 @@ mod tests {
         assert_eq!(unsupported(&params).as_deref(), Some("AAC with 6 channels"));
     }
 
-    /// A stream of frames with dice in them, and a fill element of `kind` and `count` bytes at the end of each.
-    fn stream(kind: u32, count: usize) -> Vec<u8> {
+    /// Frames with dice in them, and a fill element of `kind` and `count` bytes at the end of each.
+    fn frames(kind: u32, count: usize) -> impl Iterator<Item = Vec<u8>> {
         let mut seed = 9u32;
-        let mut out = Vec::new();
-        for _ in 0..10 {
+        (0..20).map(move |_| {
             let mut bits: Vec<bool> = Vec::new();
             let mut put = |value: u32, count: usize| {
                 bits.extend((0..count).rev().map(|bit| value >> bit & 1 == 1));
@@ -273,30 +268,52 @@ mod tests {
                 let byte = bits.iter().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
                 byte << (8 - bits.len())
             });
-            let payload: Vec<u8> = payload.collect();
-            let length = payload.len() as u32 + 7;
-            out.extend([0xFF, 0xF1, 0x58, 0x80 | (length >> 11) as u8]);
-            out.extend([(length >> 3) as u8, (length << 5) as u8 | 0x1F, 0xFC]);
-            out.extend(payload);
+            payload.collect()
+        })
+    }
+
+    /// How many frames were looked at, and the verdict.
+    fn judged(frames: impl Iterator<Item = Vec<u8>>) -> (usize, bool) {
+        let mut first = FirstFrames::default();
+        for frame in frames {
+            if !first.look(&frame) {
+                break;
+            }
         }
-        out
+        (first.looked_at, first.are_he_aac())
     }
 
     #[test]
     fn sketch_of_the_treble_is_seen_in_the_frames() {
         for count in [1, 14, 15, 40, 269] {
             for kind in [0xD, 0xE] {
-                let stream = stream(kind, count);
-                assert!(is_he_aac_stream(&stream), "{kind:x}, {count} bytes");
-                assert!(!is_he_aac_stream(&stream[1..]), "not in step");
-                let three_frames = &stream[..stream.len() / 10 * 3];
-                assert!(!is_he_aac_stream(three_frames), "too few to judge");
+                let he_aac = || frames(kind, count);
+                assert_eq!(judged(he_aac()), (16, true), "{kind:x}, {count} bytes");
+                assert_eq!(judged(he_aac().take(4)), (4, true), "just enough");
+                assert_eq!(judged(he_aac().take(3)), (3, false), "too few to judge");
             }
-            assert!(
-                !is_he_aac_stream(&stream(0x0, count)),
-                "{count} bytes of padding"
-            );
+            let (looked_at, is_he_aac) = judged(frames(0, count));
+            assert!(!is_he_aac && looked_at <= 8, "{count} bytes of padding");
         }
-        assert!(!is_he_aac_stream(&[]) && !is_he_aac_stream(&[0xFF; 500]));
+        assert_eq!(judged(std::iter::repeat_n(vec![], 20)), (5, false));
+        assert_eq!(judged(std::iter::repeat_n(vec![0xFF; 99], 20)), (5, false));
+    }
+
+    /// A track that begins with silence begins with one and the same frame, over and over.
+    #[test]
+    fn silence_is_no_sketch() {
+        let silences: [&[u8]; 5] = [
+            &[0x21, 0x10, 0x04, 0x60, 0x8C, 0x1C],
+            &[0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80],
+            &[
+                0x21, 0x11, 0x45, 0x00, 0x14, 0x50, 0x01, 0x46, 0xF1, 0x81, 0x0A, 0x5A, 0x5A, 0x5A,
+                0x5A, 0x5E,
+            ],
+            &[0x01, 0x18, 0x20, 0x07],
+            &[0x00, 0xC8, 0x00, 0x80, 0x23, 0x80],
+        ];
+        for silence in silences {
+            assert!(!ends_in_sketch(silence), "{silence:02x?}");
+        }
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct Chosen {
     /// The container's word on the rate, in Hz.
     pub(super) nominal_rate: Option<u32>,
     pub(super) length: Length,
+    /// The unit of a packet's time and duration: often a sample, in Matroska 1 ms.
+    pub(super) time_base: Option<TimeBase>,
     /// Samples at the start that the decoder drops by itself.
     pub(super) hidden: u64,
     /// Whether the reader would cut the track off where it estimates its end: symphonia's MPEG reader does so for files
@@ -132,6 +134,7 @@ pub(super) fn choose(
                     decoder,
                     nominal_rate: params.sample_rate,
                     length,
+                    time_base: track.time_base,
                     hidden,
                     cut_to_estimate: is_mpeg(format) && !length.exact && byte_length.is_some(),
                     run_up: track.time_base.filter(|_| {

@@ -56,6 +56,14 @@ impl PacketDecoder {
             .map_err(|_| SourceError::Codec(codec_name(params.codec)))
     }
 
+    /// Whether its packets are AAC.
+    pub(super) fn is_aac(&self) -> bool {
+        match self {
+            PacketDecoder::Symphonia(decoder) => decoder.codec_params().codec == CODEC_ID_AAC,
+            PacketDecoder::Opus(_) | PacketDecoder::Pcm16(_) => false,
+        }
+    }
+
     /// Samples at the start that the container counts and nobody is meant to hear.
     pub(super) fn hidden_samples(&self) -> u64 {
         match self {

@@ -133,7 +133,7 @@ fn edit_of(
         movie_per_second.filter(|&unit| unit > 0 && more.is_empty() && duration > 0);
     let keep = movie_per_second.map(|unit| {
         // Rounded to the movie's unit, often 1 ms, so one more of them: the exact end is in the durations of the packets.
-        let kept = u128::from(duration + 1) * u128::from(per_second) / u128::from(unit);
+        let kept = (u128::from(duration) + 1) * u128::from(per_second) / u128::from(unit);
         u64::try_from(kept).unwrap_or(u64::MAX)
     });
     Some(Edit {
@@ -144,19 +144,24 @@ fn edit_of(
     })
 }
 
-/// Duration and start of each entry of an edit list.
+/// Duration (0 for unknown) and start of each entry of an edit list.
 fn parts(list: &[u8]) -> impl Iterator<Item = (u64, i64)> {
     let wide = list.first() == Some(&1);
     let count = u32_at(list, 4).unwrap_or(0) as usize;
     let entries = list.get(8..).unwrap_or_default();
     let entries = entries.chunks_exact(if wide { 20 } else { 12 }).take(count);
     entries.filter_map(move |entry| match wide {
-        true => Some((u64_at(entry, 0)?, u64_at(entry, 8)? as i64)),
+        true => Some((known(u64_at(entry, 0)?, u64::MAX), u64_at(entry, 8)? as i64)),
         false => Some((
-            u64::from(u32_at(entry, 0)?),
+            known(u32_at(entry, 0)?.into(), u32::MAX.into()),
             i64::from(u32_at(entry, 4)? as i32),
         )),
     })
+}
+
+/// A duration, all of whose bits are set if it is unknown (ISO 14496-12, 8.3.2).
+fn known(duration: u64, all_ones: u64) -> u64 {
+    if duration == all_ones { 0 } else { duration }
 }
 
 /// The timescale in a `mvhd` or `mdhd`.

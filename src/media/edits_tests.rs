@@ -14,10 +14,25 @@ fn words(words: &[u32]) -> Vec<u8> {
 
 /// A film of 1/1000 s with one track of 1/44100 s, and these entries (duration, start, rate) in its list.
 fn film(entries: &[u32], more: &[u8]) -> Vec<u8> {
-    let list = [words(&[0, entries.len() as u32 / 3]), words(entries)].concat();
+    let list = [&[0, entries.len() as u32 / 3], entries].concat();
+    film_with(&words(&list), more)
+}
+
+/// The same with one entry, whose duration and start are of 64 bits.
+fn wide_film(duration: u64, start: u64) -> Vec<u8> {
+    let list = [
+        words(&[0x0100_0000, 1]),
+        duration.to_be_bytes().to_vec(),
+        start.to_be_bytes().to_vec(),
+        words(&[0x1_0000]),
+    ];
+    film_with(&list.concat(), &[])
+}
+
+fn film_with(list: &[u8], more: &[u8]) -> Vec<u8> {
     let track = [
         atom(b"tkhd", &words(&[7, 0, 0, 42, 0, 0])),
-        atom(b"edts", &atom(b"elst", &list)),
+        atom(b"edts", &atom(b"elst", list)),
         atom(b"mdia", &atom(b"mdhd", &words(&[0, 0, 0, 44_100, 0]))),
     ];
     let movie = [
@@ -57,19 +72,28 @@ fn film_in_fragments_or_in_pieces_has_no_known_end() {
     assert_eq!((fragments[0].skip, fragments[0].keep), (1_024, None));
     let pieces = edits(film(&[500, 1_024, 0x1_0000, 500, 99_000, 0x1_0000], &[]));
     assert_eq!((pieces[0].skip, pieces[0].keep), (1_024, None));
-    let unknown = edits(film(&[0, 1_024, 0x1_0000], &[]));
-    assert_eq!((unknown[0].skip, unknown[0].keep), (1_024, None));
+    for unknown in [
+        film(&[0, 1_024, 0x1_0000], &[]),
+        film(&[u32::MAX, 1_024, 0x1_0000], &[]),
+        wide_film(0, 1_024),
+        wide_film(u64::MAX, 1_024),
+    ] {
+        let unknown = edits(unknown);
+        assert_eq!((unknown[0].skip, unknown[0].keep), (1_024, None));
+    }
+}
+
+#[test]
+fn longest_length_and_latest_start_do_not_overflow() {
+    let longest = edits(wide_film(u64::MAX - 1, i64::MAX as u64));
+    let edit = longest[0].at_rate(768_000);
+    assert_eq!((edit.skip, edit.keep), (u64::MAX, Some(u64::MAX)));
 }
 
 #[test]
 fn wide_lists_and_lengths_are_read_too() {
-    let list = [
-        words(&[0x0100_0000, 1]),
-        words(&[0, 2_000, 0, 1_024, 0x1_0000]),
-    ]
-    .concat();
-    let parts: Vec<_> = parts(&list).collect();
-    assert_eq!(parts, [(2_000, 1_024)]);
+    let expected = edits(film(&[2_000, 1_024, 0x1_0000], &[]));
+    assert_eq!(edits(wide_film(2_000, 1_024)), expected);
     let mut wide = words(&[1]);
     wide.extend(b"moov");
     wide.extend(words(&[0, 20, 0]));
@@ -97,19 +121,34 @@ fn units_become_samples() {
 
 #[test]
 fn damaged_files_and_other_formats_have_no_edits() {
-    let whole = film(&[2_000, 1_024, 0x1_0000], &[]);
-    for length in 0..whole.len() {
-        assert!(edits(whole[..length].to_vec()).len() <= 1);
-    }
     let mut seed = 5u32;
-    for _ in 0..2_000 {
-        let mut bytes = whole.clone();
-        for _ in 0..4 {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let at = bytes.len() - 1 - (seed >> 8) as usize % 200;
-            bytes[at] = (seed >> 24) as u8;
+    let mut die = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 24) as u8
+    };
+    for whole in [
+        film(&[2_000, 1_024, 0x1_0000], &[]),
+        wide_film(2_000, 1_024),
+    ] {
+        for length in 0..whole.len() {
+            assert!(edits(whole[..length].to_vec()).len() <= 1);
         }
-        assert!(edits(bytes).len() <= 1);
+        for _ in 0..2_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..4 {
+                let at = bytes.len() - 1 - usize::from(die()) % 200;
+                // Extreme values are where sums overflow.
+                let value = [die(), 0, 0xFF][usize::from(die()) % 3];
+                let count = [1, 8][usize::from(die()) % 2];
+                bytes[at..]
+                    .iter_mut()
+                    .take(count)
+                    .for_each(|byte| *byte = value);
+            }
+            for edit in edits(bytes) {
+                let _ = edit.at_rate(44_100);
+            }
+        }
     }
     assert!(edits(b"RIFF\x24\0\0\0WAVEfmt ".to_vec()).is_empty());
     assert!(edits(vec![0; 100_000]).is_empty());

@@ -5,6 +5,7 @@
 //! instead of in the middle of the programme. After that everything that can be decoded is delivered first; an error
 //! comes once, after the last sample before it.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -13,8 +14,11 @@ use symphonia::core::audio::AudioSpec;
 use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::FormatReader;
 use symphonia::core::io::{MediaSource, ReadOnlySource};
+use symphonia::core::packet::Packet;
+use symphonia::core::units::Duration;
 
 use super::SAMPLE_RATE;
+use super::aac::FirstFrames;
 use super::container::{Chosen, check_rate, choose, is_mp4, probe, samples_before_zero};
 use super::downmix::Downmix;
 use super::edits::{Edit, Window};
@@ -32,6 +36,8 @@ const TRUNCATION_SLACK_SECONDS: f64 = 0.05;
 /// A file or a pipe, decoded as it is read.
 pub struct Source {
     format: Box<dyn FormatReader>,
+    /// What was read of it to look at, and is still to be decoded: a few packets.
+    ahead: VecDeque<Next>,
     chosen: Chosen,
     tags: Tags,
     /// What a tag says of which part is to be heard, and what is left of that.
@@ -54,6 +60,9 @@ pub struct Source {
     bad_packets: u32,
     state: State,
 }
+
+/// What a reader answered; the outer error is a panic.
+type Next = Result<Result<Option<Packet>, SymphoniaError>, String>;
 
 enum State {
     /// The first packet is decoded and waits in `planes`.
@@ -87,8 +96,11 @@ impl Source {
         let mut file = File::open(path).map_err(unopened)?;
         let head = read_head(&mut file, FILE_HEAD_BYTES)?;
         refuse_unplayable(&head)?;
-        let info = super::riff_info::read(&mut file);
-        let edits = super::edits::read(&mut file);
+        let told = guarded(|| {
+            let info = super::riff_info::read(&mut file);
+            (info, super::edits::read(&mut file))
+        });
+        let (info, edits) = told.unwrap_or_default();
         let extension = path.extension().and_then(|extension| extension.to_str());
         let opened = Source::new(Box::new(rewound(file)?), &head, extension);
         let mut source = match opened {
@@ -158,9 +170,9 @@ impl Source {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Primed => {
                     self.state = State::Running;
-                    self.deliver(out);
+                    self.guard(out, Source::deliver);
                 }
-                State::Running => self.run(out),
+                State::Running => self.guard(out, Source::run),
                 State::Failed(error) => return Err(error),
                 State::Ended => return Ok(0),
             }
@@ -185,6 +197,7 @@ impl Source {
             recognised.unwrap_or_else(|what| Err(SourceError::NotAudio { what }))?;
         let mut source = Source {
             format,
+            ahead: VecDeque::new(),
             chosen,
             tags,
             edit,
@@ -200,7 +213,8 @@ impl Source {
             bad_packets: 0,
             state: State::Ended,
         };
-        source.prime()?;
+        let primed = guarded(|| source.prime());
+        primed.unwrap_or_else(|what| Err(SourceError::NotAudio { what }))?;
         Ok(source)
     }
 
@@ -232,9 +246,34 @@ impl Source {
         self.chosen.length = length;
     }
 
+    /// Looks at the first packets of an AAC track, and keeps what the reader answered, errors included, for when it is due.
+    ///
+    /// # Errors
+    /// `Codec`, for HE-AAC that only its frames give away.
+    fn refuse_he_aac(&mut self) -> Result<(), SourceError> {
+        let mut first = FirstFrames::default();
+        while self.chosen.decoder.is_aac() {
+            let next = guarded(|| self.format.next_packet());
+            let more = match &next {
+                Ok(Ok(Some(packet))) if packet.track_id != self.chosen.track_id => continue,
+                Ok(Ok(Some(packet))) => first.look(&packet.data),
+                _ => false,
+            };
+            self.ahead.push_back(next);
+            if !more {
+                break;
+            }
+        }
+        match first.are_he_aac() {
+            true => Err(SourceError::Codec("HE-AAC".to_owned())),
+            false => Ok(()),
+        }
+    }
+
     /// Decodes the first packet; a file in which there are packets and not a good one among them is not audio. A file
     /// with a header and no sound is left to `read`.
     fn prime(&mut self) -> Result<(), SourceError> {
+        self.refuse_he_aac()?;
         self.state = match self.step() {
             Ok(Step::Decoded) => {
                 self.adapt(&mut Vec::new())?;
@@ -252,6 +291,13 @@ impl Source {
             Err(error) => return Err(error),
         };
         Ok(())
+    }
+
+    /// Does `work`; if it panics, the source ends there.
+    fn guard(&mut self, out: &mut Vec<f32>, work: fn(&mut Source, &mut Vec<f32>)) {
+        if let Err(cause) = guarded(|| work(self, out)) {
+            self.state = State::Failed(self.broken(cause));
+        }
     }
 
     /// Decodes and delivers the next packet, or the tail.
@@ -282,7 +328,8 @@ impl Source {
     /// Decodes packets until one gives samples.
     fn step(&mut self) -> Result<Step, SourceError> {
         loop {
-            let next = guarded(|| self.format.next_packet());
+            let ahead = self.ahead.pop_front();
+            let next = ahead.unwrap_or_else(|| guarded(|| self.format.next_packet()));
             let packet = match next.map_err(|cause| self.broken(cause))? {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return Ok(Step::End),
@@ -318,13 +365,24 @@ impl Source {
                 }
                 Err(cause) => {
                     self.bad_packets += 1;
-                    let rate = f64::from(self.spec.rate().max(1));
-                    self.skipped_seconds += packet.dur.get() as f64 / rate;
+                    self.skipped_seconds += self.seconds_of(packet.dur);
                     if self.bad_packets >= MAX_BAD_PACKETS {
                         return Err(self.broken(cause));
                     }
                 }
             }
+        }
+    }
+
+    /// How long a packet of this duration sounds; if its container does not say (Matroska may not), as long as the last one.
+    fn seconds_of(&self, duration: Duration) -> f64 {
+        let samples = |count: u64| count as f64 / f64::from(self.spec.rate().max(1));
+        if duration.is_zero() {
+            return samples(self.planes.first().map_or(0, |plane| plane.len() as u64));
+        }
+        match self.chosen.time_base {
+            Some(base) => base.calc_duration_saturating(duration).as_secs_f64(),
+            None => samples(duration.get()),
         }
     }
 
@@ -421,15 +479,11 @@ fn unopened(error: io::Error) -> SourceError {
 }
 
 /// # Errors
-/// `NotAudio` or `Codec`, for what is known by its first bytes.
+/// `NotAudio`, for what is known by its first bytes.
 fn refuse_unplayable(head: &[u8]) -> Result<(), SourceError> {
-    if let Some(what) = describe(head) {
-        let what = what.to_owned();
-        return Err(SourceError::NotAudio { what });
-    }
-    match super::aac::is_he_aac_stream(head) {
-        true => Err(SourceError::Codec("HE-AAC".to_owned())),
-        false => Ok(()),
+    match describe(head).map(str::to_owned) {
+        Some(what) => Err(SourceError::NotAudio { what }),
+        None => Ok(()),
     }
 }
 

@@ -214,6 +214,29 @@ fn cut_off_wav_is_delivered_to_its_last_sample_and_named() {
 }
 
 #[test]
+fn fault_of_our_own_between_decoder_and_encoder_ends_the_source_and_no_more() {
+    let mut source = source(wav(44_100, &[[1, 1]; 44_100])).expect("source");
+    // No decoder gives planes of unequal lengths, and nothing asks.
+    source.planes[1].clear();
+    let (out, failure) = drained(&mut source);
+    assert!(out.is_empty());
+    assert!(
+        matches!(failure, Some(SourceError::Broken { .. })),
+        "{failure:?}"
+    );
+}
+
+#[test]
+fn packets_last_as_long_as_their_container_says_or_as_the_one_before() {
+    use symphonia::core::units::TimeBase;
+    let mut source = source(wav(32_000, &[[1, 1]; 320])).expect("source");
+    assert_eq!(source.seconds_of(Duration::new(320)), 0.01);
+    source.chosen.time_base = TimeBase::try_new(1, 1_000);
+    assert_eq!(source.seconds_of(Duration::new(24)), 0.024);
+    assert_eq!(source.seconds_of(Duration::ZERO), 0.01);
+}
+
+#[test]
 fn a_few_missing_milliseconds_are_an_end() {
     let mut bytes = wav_header(48_000, 2, 16, 48_000);
     bytes.extend(vec![0x11; 4 * 46_000]);

@@ -4,11 +4,11 @@
 //! contributing sources, extensions and padding skipped. A payload type says nothing by itself without a session description,
 //! so the payload must be a whole Opus packet, and `playout` asks for several that follow each other.
 
-use rtp_types::{RtpPacket, RtpParseError};
 use thiserror::Error;
 
 use super::StationId;
 use super::ids::{RtpTimestamp, Seq};
+use super::media::{MediaError, parse_rtp};
 use super::opus::{self, FramingError};
 
 /// Payload types that a session may give any meaning (RFC 3551 section 3).
@@ -32,18 +32,9 @@ pub struct ForeignPacket<'a> {
 /// Why a datagram is no Opus stream of another program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ForeignError {
-    /// Shorter than its header or its padding says.
-    #[error("RTP packet of {bytes} bytes is cut short")]
-    Truncated {
-        /// Size of the datagram.
-        bytes: usize,
-    },
-    /// Not RTP version 2.
-    #[error("RTP version {0} instead of 2")]
-    Version(u8),
-    /// Padding of no length.
-    #[error("RTP padding of {0} bytes")]
-    Padding(u8),
+    /// Not even RTP.
+    #[error(transparent)]
+    Rtp(#[from] MediaError),
     /// A payload type that stands for another codec.
     #[error("RTP payload type {0} instead of 96 to 127")]
     PayloadType(u8),
@@ -56,9 +47,7 @@ impl ForeignError {
     /// The name under which it is counted.
     pub const fn reason(&self) -> &'static str {
         match self {
-            ForeignError::Truncated { .. } => "truncated",
-            ForeignError::Version(_) => "version",
-            ForeignError::Padding(_) => "padding",
+            ForeignError::Rtp(error) => error.reason(),
             ForeignError::PayloadType(_) => "foreign_payload_type",
             ForeignError::Opus(..) => "foreign_opus",
         }
@@ -71,19 +60,11 @@ impl<'a> ForeignPacket<'a> {
     /// # Errors
     /// Says why it is not Opus in RTP; never panics.
     pub fn parse(datagram: &'a [u8]) -> Result<ForeignPacket<'a>, ForeignError> {
-        let rtp = RtpPacket::parse(datagram).map_err(|error| match error {
-            RtpParseError::UnsupportedVersion(version) => ForeignError::Version(version),
-            RtpParseError::Truncated { .. } => ForeignError::Truncated {
-                bytes: datagram.len(),
-            },
-            RtpParseError::PaddingInvalid(padding) => ForeignError::Padding(padding),
-        })?;
+        let (rtp, payload) = parse_rtp(datagram)?;
         if !DYNAMIC.contains(&rtp.payload_type()) {
             return Err(ForeignError::PayloadType(rtp.payload_type()));
         }
         let source = StationId(rtp.ssrc());
-        let start = rtp.payload_offset();
-        let payload = &datagram[start..start + rtp.payload_len()];
         let samples = opus::samples(payload).map_err(|error| ForeignError::Opus(source, error))?;
         Ok(ForeignPacket {
             source,
@@ -144,13 +125,17 @@ mod tests {
             (
                 "cut",
                 FFMPEG[..11].to_vec(),
-                ForeignError::Truncated { bytes: 11 },
+                ForeignError::Rtp(MediaError::Truncated { bytes: 11 }),
             ),
-            ("version 0", with(0, 0), ForeignError::Version(0)),
+            (
+                "version 0",
+                with(0, 0),
+                ForeignError::Rtp(MediaError::Version(0)),
+            ),
             (
                 "padding of 0",
                 [with(0, 0xa0), vec![0]].concat(),
-                ForeignError::Padding(0),
+                ForeignError::Rtp(MediaError::Padding(0)),
             ),
             ("G.711", with(1, 0x80), ForeignError::PayloadType(0)),
             ("type 95", with(1, 95), ForeignError::PayloadType(95)),

@@ -157,13 +157,7 @@ impl<'a> MediaPacket<'a> {
     /// # Errors
     /// Says why it is not a media packet of ours; never panics.
     pub fn parse(datagram: &'a [u8]) -> Result<MediaPacket<'a>, MediaError> {
-        let rtp = RtpPacket::parse(datagram).map_err(|error| match error {
-            RtpParseError::UnsupportedVersion(version) => MediaError::Version(version),
-            RtpParseError::Truncated { .. } => MediaError::Truncated {
-                bytes: datagram.len(),
-            },
-            RtpParseError::PaddingInvalid(padding) => MediaError::Padding(padding),
-        })?;
+        let (rtp, payload) = parse_rtp(datagram)?;
         let element = match rtp.extension() {
             Some((ONE_BYTE_PROFILE, bytes)) => find_element(bytes)?,
             _ => None,
@@ -174,8 +168,6 @@ impl<'a> MediaPacket<'a> {
         if rtp.payload_type() != PAYLOAD_TYPE {
             return Err(MediaError::PayloadType(rtp.payload_type()));
         }
-        let start = rtp.payload_offset();
-        let payload = &datagram[start..start + rtp.payload_len()];
         if payload.is_empty() || payload.len() > MAX_PAYLOAD_BYTES {
             return Err(MediaError::Payload(payload.len()));
         }
@@ -227,6 +219,20 @@ impl<'a> MediaPacket<'a> {
             payload,
         }
     }
+}
+
+/// Any program's RTP packet, and its payload where the datagram lies.
+pub(super) fn parse_rtp(datagram: &[u8]) -> Result<(RtpPacket<'_>, &[u8]), MediaError> {
+    let rtp = RtpPacket::parse(datagram).map_err(|error| match error {
+        RtpParseError::UnsupportedVersion(version) => MediaError::Version(version),
+        RtpParseError::Truncated { .. } => MediaError::Truncated {
+            bytes: datagram.len(),
+        },
+        RtpParseError::PaddingInvalid(padding) => MediaError::Padding(padding),
+    })?;
+    let start = rtp.payload_offset();
+    let payload = &datagram[start..start + rtp.payload_len()];
+    Ok((rtp, payload))
 }
 
 /// Walks the elements of a one-byte header extension (RFC 8285 section 4.2) to ours.

@@ -37,6 +37,27 @@ fn sources_without_sound_are_named_and_exit_1() {
 }
 
 #[test]
+fn an_encoder_that_fails_is_named_what_it_made_is_played_and_the_exit_code_is_1() {
+    if !cfg!(debug_assertions) {
+        return; // only a debug build can be asked to fail
+    }
+    for frames in [0, 75] {
+        let studio = Studio::new();
+        studio.tone("a.wav", 4_000, 440.0);
+        let listener = studio.listener("listen --output file:out.wav --once");
+        let asked = [("LANRADIO_DEBUG_PANIC_AFTER", &*frames.to_string())];
+        let sender = studio.start_with(&asked, "send a.wav");
+        // The panic is to be seen, so not `exits`.
+        let finished = sender.finish().says(&["the encoder failed"]);
+        assert_eq!(finished.code(), Some(1));
+        if frames > 0 {
+            listener.finish().exits(0);
+            assert_eq!(blocks(&studio.recording("out.wav")), frames);
+        }
+    }
+}
+
+#[test]
 fn unknown_interface_exits_1_with_the_list() {
     let studio = Studio::new();
     for line in [

@@ -14,8 +14,10 @@ use crate::ffmpeg::{self, Folder};
 use crate::music::STEREO;
 use crate::programme::{PATIENCE, Running, random_group};
 
-/// The promise is 500 ms, 250 of them spent listening for a station; a busy machine stalls.
-const FIRST_PACKET: Duration = Duration::from_secs(2);
+/// The promise, 250 ms of which are spent listening for a station.
+const FIRST_PACKET: Duration = Duration::from_millis(500);
+/// Starts of each file, of which the median counts: single ones stall with a busy machine.
+const STARTS: usize = 7;
 
 /// An hour in a few seconds: a minute of music, 60 times in a row without being decoded.
 fn hour(folder: &Folder, name: &str, options: &[&str]) -> PathBuf {
@@ -69,10 +71,11 @@ fn hour_long_files_begin_at_once() {
         ("hour.mkv", &["-c:a", "libvorbis"]),
     ] {
         let path = hour(&folder, name, options);
-        let (first, sender) = first_packet(&folder, &path);
-        println!("{name}: first packet after {first:?}");
-        assert!(first < FIRST_PACKET, "{name}: {first:?}; {}", sender.said());
-        drop(sender);
+        let mut firsts = [(); STARTS].map(|()| first_packet(&folder, &path).0);
+        firsts.sort();
+        println!("{name}: first packet after {firsts:?}");
+        let median = firsts[STARTS / 2];
+        assert!(median < FIRST_PACKET, "{name}: {firsts:?}");
         let promised = Source::open(&path).unwrap().known_samples();
         let seconds = promised.map(|samples| samples as f64 / 48_000.0);
         println!("{name}: {seconds:?} s");

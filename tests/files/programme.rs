@@ -68,7 +68,7 @@ impl Running {
         fs::read_to_string(&self.stderr).unwrap()
     }
 
-    fn wait_said(&self, text: &str) {
+    pub(crate) fn wait_said(&self, text: &str) {
         let until = Instant::now() + PATIENCE;
         while !self.said().contains(text) {
             assert!(

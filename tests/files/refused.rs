@@ -1,12 +1,13 @@
 //! Is what cannot be played called by its name, so that nobody takes a good file for a damaged one?
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use lanradio::media::source::Source;
 
 use crate::decoded::each;
 use crate::ffmpeg::{self, Folder};
-use crate::music::{FIVE_ONE, Layout, STEREO};
+use crate::music::{FIVE_ONE, Layout, MONO, STEREO};
 
 /// A file's name, how ffmpeg makes it, and what the error must call it.
 type Refused = (&'static str, Layout, &'static str, &'static str);
@@ -156,28 +157,87 @@ fn film_without_sound_and_picture_have_no_audio_track() {
     }
 }
 
-/// The same in a stream without configuration, where only the frames show it: a fill element with SBR's mark is put at the end
-/// of each frame of a plain stream.
+/// The ways in which a stream of AAC comes without a word on the sketch: by itself, after a tag with room for a picture, and copied
+/// by ffmpeg into a container whose configuration is made of the stream's own headers.
+fn containers(folder: &Folder, name: &str, stream: &[u8]) -> Vec<PathBuf> {
+    let bare = folder.path(&format!("{name}.aac"));
+    fs::write(&bare, stream).unwrap();
+    let tagged = folder.path(&format!("{name}-tagged.aac"));
+    let tag = b"ID3\x04\0\0\0\0\x4e\x1e";
+    let room = [0; 0x4e << 7 | 0x1e];
+    fs::write(&tagged, [&tag[..], &room, stream].concat()).unwrap();
+    let mut paths = vec![bare.clone(), tagged];
+    let copies = [
+        ("m4a", "-movflags +faststart"),
+        (
+            "mp4",
+            "-movflags +frag_keyframe+delay_moov -bsf:a aac_adtstoasc",
+        ),
+        ("mov", "-movflags +faststart"),
+        ("mkv", "-f matroska"),
+    ];
+    for (ending, options) in copies {
+        let path = folder.path(&format!("{name}.{ending}"));
+        let mut arguments = vec!["-i", bare.to_str().unwrap(), "-c", "copy"];
+        arguments.extend(options.split(' '));
+        arguments.push(path.to_str().unwrap());
+        ffmpeg::try_run(&arguments).unwrap();
+        paths.push(path);
+    }
+    paths
+}
+
+/// What is said of a file, opened by its name and read as from a pipe; none if it plays.
+fn said_of(path: &Path) -> [Option<String>; 2] {
+    let pipe = Box::new(fs::File::open(path).unwrap());
+    [Source::open(path), Source::from_reader(pipe, "stdin")]
+        .map(|opened| opened.err().map(|error| error.to_string()))
+}
+
+/// The same where only the frames show it: a fill element with SBR's mark is put at the end of each frame of a plain stream.
 #[test]
-fn he_aac_stream_is_named() {
+fn he_aac_is_named_where_nothing_announces_it_and_plain_aac_plays() {
     let Some(folder) = Folder::with_ffmpeg() else {
         return;
     };
-    let path = folder.path("plain.aac");
-    ffmpeg::encode(&path, 24_000, STEREO, 0.5, &["-c:a", "aac"]).unwrap();
-    assert!(Source::open(&path).is_ok(), "the plain one plays");
-    let plain = fs::read(&path).unwrap();
-    let (mut rest, mut sketched) = (&plain[..], Vec::new());
+    let kinds = [8_000, 22_050, 24_000, 44_100, 48_000]
+        .into_iter()
+        .flat_map(|rate_hz| [(rate_hz, MONO), (rate_hz, STEREO)]);
+    let kinds: Vec<_> = kinds.collect();
+    let wrong = each(&kinds, |&(rate_hz, layout)| {
+        let name = format!("{rate_hz}-{}", layout.name);
+        let path = folder.path(&format!("{name}-made.aac"));
+        ffmpeg::encode(&path, rate_hz, layout, 1.2, &["-c:a", "aac"]).unwrap();
+        let plain = fs::read(&path).unwrap();
+        let mut wrong = Vec::new();
+        for path in containers(&folder, &name, &plain) {
+            let said = said_of(&path);
+            if said.iter().any(Option::is_some) {
+                wrong.push(format!("{}: {said:?}", path.display()));
+            }
+        }
+        for path in containers(&folder, &format!("{name}-he"), &sketched(&plain)) {
+            let said = said_of(&path).map(|text| complaint(text, "HE-AAC"));
+            if said.iter().any(Option::is_some) {
+                wrong.push(format!("{}: {said:?}", path.display()));
+            }
+        }
+        wrong
+    });
+    let wrong = wrong.concat();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// An ADTS stream with a sketch at the end of each of its frames.
+fn sketched(plain: &[u8]) -> Vec<u8> {
+    let (mut rest, mut sketched) = (plain, Vec::new());
     while rest.len() > 7 {
         let length =
             usize::from(rest[3] & 3) << 11 | usize::from(rest[4]) << 3 | usize::from(rest[5] >> 5);
         sketched.extend(with_sketch(&rest[..length]));
         rest = &rest[length..];
     }
-    let path = folder.path("he.aac");
-    fs::write(&path, sketched).unwrap();
-    let text = Source::open(&path).err().map(|error| error.to_string());
-    assert_eq!(complaint(text, "HE-AAC"), None);
+    sketched
 }
 
 /// An ADTS frame with a fill element of 20 bytes before its end mark.

@@ -5,7 +5,8 @@
 //! sent: every window of a second must be that music, at one constant distance from its source from the first window to the
 //! last. A sample too many or too few, a block twice, a hole or another pitch breaks the distance.
 //!
-//! Needs what the LAN tests need, `ffplay`, and `gst-launch-1.0` with the base and good plugins; mpv is tried if it is there. `LANRADIO_KEEP=1` keeps the recordings.
+//! Needs what the LAN tests need, `ffplay`, and `gst-launch-1.0` with the base and good plugins. Where mpv is missing, only its
+//! part is skipped, which is said. `LANRADIO_KEEP=1` keeps the recordings.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,

@@ -118,15 +118,19 @@ pub(crate) fn require() -> Option<()> {
     });
     if missing {
         let what = "ffplay, and gst-launch-1.0 with the base and good plugins of GStreamer (scripts/setup.sh test)";
-        let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
         assert!(
-            !in_ci,
+            !in_ci(),
             "interop tests need {what}, and CI=true forbids skipping them"
         );
         say(&format!("SKIPPED: interop tests need {what}"));
         return None;
     }
     crate::net::require()
+}
+
+/// Whether tests must run (`CI=true`).
+pub(crate) fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true")
 }
 
 /// Whether there is such a program.

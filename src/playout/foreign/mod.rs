@@ -124,6 +124,8 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Foreign {
     buffer: Duration,
+    /// Up to when is decided. Only a timeout sets it, when all sockets were read: after a stall of ours, the packets that wait in
+    /// them are older than the time at which the first of them is read.
     now: Instant,
     /// What is listened to.
     stream: Option<Stream>,
@@ -207,11 +209,11 @@ impl Foreign {
         arrived: Instant,
         now: Instant,
     ) -> Result<(), ForeignRejection> {
-        self.now = self.now.max(now);
         if self.finished {
             return Ok(());
         }
-        let times = (arrived.min(self.now), self.now);
+        let now = now.max(self.now);
+        let times = (arrived.min(now), now);
         let (source, seq) = (packet.source, packet.seq.0);
         let of_source = |stream: &&mut Stream| stream.source == source;
         let newest = self.next.as_mut().or(self.stream.as_mut());
@@ -233,10 +235,10 @@ impl Foreign {
         if self.stream.is_none() {
             (0..gone).for_each(|_| self.statistics.reject("foreign"));
         }
-        if self.may_be_succeeded()
+        if self.may_be_succeeded(times.0)
             && let Some(candidate) = self.candidates.take(source)
         {
-            self.accept(candidate);
+            self.accept(candidate, now);
             return Ok(());
         }
         rejection.map_or(Ok(()), |rejection| self.reject(rejection))
@@ -248,8 +250,7 @@ impl Foreign {
     }
 
     /// Sources said goodbye, by RTCP that came `from` there. Only the host that sends a stream can end it.
-    pub fn handle_goodbyes(&mut self, sources: &[StationId], from: IpAddr, now: Instant) {
-        self.now = self.now.max(now);
+    pub fn handle_goodbyes(&mut self, sources: &[StationId], from: IpAddr) {
         for source in sources {
             let streams = self.stream.iter_mut().chain(&mut self.next);
             streams
@@ -262,7 +263,7 @@ impl Foreign {
         }
     }
 
-    /// Time has come. Call it after all sockets were read.
+    /// Time has come: what is due is decided, and told by the outputs that follow. Call it after all sockets were read.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = self.now.max(now);
         if let Some(next) = &mut self.next {
@@ -381,21 +382,21 @@ impl Foreign {
         self.next.as_ref().or(self.stream.as_ref())
     }
 
-    /// Whether another stream may take the place of what is listened to.
-    fn may_be_succeeded(&self) -> bool {
+    /// Whether another stream, of which a packet `arrived` then, may take the place of what is listened to.
+    fn may_be_succeeded(&self, arrived: Instant) -> bool {
         self.newest()
-            .is_none_or(|stream| self.now.since(stream.heard_at) >= SUCCEEDED_AFTER)
+            .is_none_or(|stream| arrived.since(stream.heard_at) >= SUCCEEDED_AFTER)
     }
 
     /// Listens to a source that has proved to be one: to what it sent since the one before was heard.
-    fn accept(&mut self, candidate: Candidate) {
+    fn accept(&mut self, candidate: Candidate, now: Instant) {
         let (source, from) = (candidate.source, candidate.from);
         let before = self.newest();
         let since = before.map_or(Instant::default(), |stream| stream.heard_at);
         let is_new = before.is_none_or(|stream| stream.source != source);
         let mut stream: Option<Stream> = None;
         for kept in candidate.kept.iter().filter(|kept| kept.arrived >= since) {
-            let (packet, times) = (kept.packet(source), (kept.arrived, self.now));
+            let (packet, times) = (kept.packet(source), (kept.arrived, now));
             let stream =
                 stream.get_or_insert_with(|| Stream::new(&packet, from, self.buffer, times));
             // They follow each other, so they fit.

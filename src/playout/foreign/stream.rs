@@ -3,8 +3,9 @@
 //! Nothing is known of the sender but its packets: sequence numbers say what is missing, timestamps say when it sounds, and the
 //! arrival of the packets says how the sender's clock runs ([`Timeline`]). A packet sounds for 2.5 to 120 ms, so time is counted
 //! in samples here: `cursor` is the timestamp up to which sound was handed out, and a block is due when its first sample is.
-//! A block is filled only when it is due (the caller has read all sockets by then), with packets and, where there is none, with
-//! concealment. What does not continue the stream is a [`Misfit`]: perhaps it begins another one, which the module above decides.
+//! A block is filled only when it is due by the time of the last timeout (all sockets had been read by then), with packets and,
+//! where there is none, with concealment. What does not continue the stream is a [`Misfit`]: perhaps it begins another one, which
+//! the module above decides.
 
 mod blocks;
 
@@ -208,7 +209,9 @@ impl Stream {
         if self.is_over(seq, start + u64::from(packet.samples), arrived) {
             return Err(self.take_late(seq, start, arrived, statistics));
         }
-        self.heard_at = if newer { now } else { self.heard_at };
+        if newer {
+            self.heard_at = self.heard_at.max(now);
+        }
         if self.held.len() >= MAX_HELD || self.held_bytes + packet.payload.len() > MAX_HELD_BYTES {
             return Err(Misfit::Full);
         }

@@ -55,9 +55,7 @@ fn goodbyes_that_are_not_the_senders_end_nothing() {
         let _ = world.receive(sent);
         match k {
             50 => world.goodbye(8), // another source
-            60 => world
-                .foreign
-                .handle_goodbyes(&[StationId(7)], OTHER, world.now),
+            60 => world.foreign.handle_goodbyes(&[StationId(7)], OTHER),
             70 => world.goodbye(7), // forged: the sender goes on
             _ => {}
         }

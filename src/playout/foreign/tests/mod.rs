@@ -125,6 +125,17 @@ impl World {
     }
 
     fn receive(&mut self, sent: &Sent) -> Result<(), ForeignRejection> {
+        self.read(sent, self.now)
+    }
+
+    /// The listener was stopped until now: reads what arrived meanwhile.
+    fn read_late(&mut self, packets: &[Sent]) {
+        for sent in packets {
+            let _ = self.read(sent, Instant::from_micros(BEGIN_US + sent.arrives_us));
+        }
+    }
+
+    fn read(&mut self, sent: &Sent, arrived: Instant) -> Result<(), ForeignRejection> {
         let payload = sent.id.to_be_bytes();
         let packet = ForeignPacket {
             source: StationId(sent.source),
@@ -133,16 +144,13 @@ impl World {
             samples: sent.samples,
             payload: &payload,
         };
-        let result = self
-            .foreign
-            .handle_packet(&packet, HOST, self.now, self.now);
+        let result = self.foreign.handle_packet(&packet, HOST, arrived, self.now);
         self.drain();
         result
     }
 
     fn goodbye(&mut self, source: u32) {
-        self.foreign
-            .handle_goodbyes(&[StationId(source)], HOST, self.now);
+        self.foreign.handle_goodbyes(&[StationId(source)], HOST);
         self.drain();
     }
 

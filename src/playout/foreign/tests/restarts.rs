@@ -209,6 +209,34 @@ fn of_two_senders_the_first_is_kept_and_the_other_counted_until_the_first_is_sil
 }
 
 #[test]
+fn of_two_senders_the_first_is_kept_when_the_listener_was_stopped() {
+    let mut world = World::new();
+    let first = Sender {
+        from_us: 7_000,
+        ..Sender::default()
+    };
+    let other = Sender {
+        source: 9,
+        id: 5_000,
+        ..Sender::default()
+    };
+    // The first one begins a little earlier, and is behind the other at each later step.
+    let first = first.packets(6_000);
+    let mut packets = [&first[..], &other.packets(6_000)[4..]].concat();
+    packets.sort_by_key(|sent| sent.arrives_us);
+    let until = |us: u64| packets.partition_point(|sent| sent.arrives_us < us);
+    let (stopped, goes_on) = (until(2_000_000), until(5_000_000));
+    assert_eq!(packets[stopped].source, 9);
+    world.hear(packets[..stopped].to_vec());
+    world.now = Instant::from_micros(BEGIN_US + 5_000_000);
+    world.read_late(&packets[stopped..goes_on]);
+    world.hear(packets[goes_on..].to_vec());
+    let places = world.places();
+    assert_eq!(places, whole(&first)[..places.len()]);
+    assert_eq!((sources(&world), world.made_up()), (vec![7], 0));
+}
+
+#[test]
 fn a_flood_of_invented_sources_neither_is_played_nor_keeps_the_true_one_out() {
     let mut world = World::new();
     let mut packets = Sender::default().packets(3_000);

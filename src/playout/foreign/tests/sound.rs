@@ -280,6 +280,32 @@ fn the_first_packets_held_back_by_the_network_do_not_lengthen_the_buffer() {
     );
 }
 
+/// The first packet that is read says how late it is, and the others still wait in the socket.
+#[test]
+fn what_arrived_while_the_listener_was_stopped_is_played_and_nothing_made_up() {
+    for samples in [120, 960, 2_880] {
+        let mut world = World::new();
+        let sender = Sender {
+            samples,
+            ..Sender::default()
+        };
+        let packets = sender.packets(8_000);
+        let until = |us: u64| packets.partition_point(|sent| sent.arrives_us < us);
+        let (stopped, goes_on) = (until(2_000_000), until(5_000_000));
+        world.hear(packets[..stopped].to_vec());
+        world.now = Instant::from_micros(BEGIN_US + 5_000_000);
+        world.read_late(&packets[stopped..goes_on]);
+        world.hear(packets[goes_on..].to_vec());
+        world.run_to(8_400_000);
+        let places = world.places();
+        assert_eq!(places, whole(&packets)[..places.len()], "{samples}");
+        let statistics = world.statistics();
+        let counts = (statistics.concealed, statistics.late, statistics.lost);
+        assert_eq!((world.made_up(), counts), (0, (0, 0, 0)), "{samples}");
+        assert!(statistics.received >= 390, "{samples}: {statistics:?}");
+    }
+}
+
 #[test]
 fn what_does_not_decode_is_concealed_and_counted() {
     let mut world = World::new();
