@@ -14,6 +14,7 @@ use ringbuf::traits::{Observer, Producer};
 
 use super::error::AppError;
 use crate::io::clock::Clock;
+use crate::io::device_names::NameError;
 use crate::io::sound::{self, DeviceChoice, Feed, OpenDevice, SoundError};
 use crate::io::sound_callback::DeviceHealth;
 use crate::io::thread;
@@ -94,7 +95,7 @@ impl Speaker {
     /// If several devices are called so, or the system refuses a thread.
     pub fn new(choice: DeviceChoice, waker: Waker) -> Result<Speaker, AppError> {
         if let DeviceChoice::Named(wanted) = &choice
-            && let Err(error @ SoundError::Several { .. }) = sound::resolve(wanted)
+            && let Err(error @ SoundError::Name(NameError::Several { .. })) = sound::resolve(wanted)
         {
             return Err(error.into());
         }
