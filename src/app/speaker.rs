@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use ringbuf::traits::{Observer, Producer};
 
+use super::device_feed::DeviceFeed;
 use super::error::AppError;
 use crate::io::clock::Clock;
 use crate::io::device_names::NameError;
@@ -19,11 +19,8 @@ use crate::io::sound::{self, DeviceChoice, Feed, OpenDevice, SoundError};
 use crate::io::sound_callback::DeviceHealth;
 use crate::io::thread;
 use crate::io::wait::{Waiter, Waker};
-use crate::media::device_rate::DeviceRate;
 use crate::media::opus::FRAME_VALUES;
 use crate::playout::device_watch::{Action, DeviceWatch, Health};
-use crate::playout::fade;
-use crate::playout::servo::{Placement, Servo};
 use crate::time::Instant;
 
 /// Reports that wait for the listener; it reads them with every block and once a second.
@@ -32,11 +29,6 @@ const MAX_REPORTS: usize = 16;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// After this much of nothing to play, the supervisor may have let the device go: it is woken.
 const WAKE_AFTER_US: u64 = 1_000_000;
-/// What is played of a block that is left out: its 5 ms fade and the resampler's delay.
-const TAIL_MS: usize = 7;
-/// Silence that is put into the ring at a time.
-const SILENCE: [f32; 960] = [0.0; 960];
-
 /// What the supervisor has to say.
 enum Report {
     Opened(Feed, String),
@@ -75,17 +67,9 @@ pub struct Speaker {
     shared: Arc<Shared>,
     supervisor: Waker,
     reports: Receiver<Report>,
-    open: Option<Open>,
+    open: Option<DeviceFeed>,
     /// How often the device wanted samples that were not there.
     pub underruns: u64,
-}
-
-/// What is needed while the device is there.
-struct Open {
-    feed: Feed,
-    rate: DeviceRate,
-    servo: Servo,
-    missing_seen: u64,
 }
 
 impl Speaker {
@@ -136,7 +120,7 @@ impl Speaker {
     /// Nothing follows for a while.
     pub fn pause(&mut self) {
         if let Some(open) = &mut self.open {
-            open.servo.handle_pause();
+            open.pause();
         }
     }
 
@@ -158,7 +142,7 @@ impl Speaker {
                 reason,
             };
             match self.reports.try_recv().ok()? {
-                Report::Opened(feed, name) => match Open::new(feed) {
+                Report::Opened(feed, name) => match DeviceFeed::new(feed) {
                     Ok(open) => {
                         self.open = Some(open);
                         return Some(news("opened", name, None));
@@ -180,12 +164,11 @@ impl Speaker {
     }
 
     /// Plays what is queued to its end, and lets the device go.
-    pub fn finish(self) {
-        let queued = self.open.as_ref().map_or(Duration::ZERO, Open::queued);
-        let device = self
-            .open
-            .as_ref()
-            .map_or(Duration::ZERO, |open| open.feed.period * 3);
+    pub fn finish(mut self) {
+        self.pause();
+        let open = self.open.as_ref();
+        let queued = open.map_or(Duration::ZERO, DeviceFeed::queued);
+        let device = open.map_or(Duration::ZERO, |open| open.period() * 3);
         let end = self.clock.now() + queued + device;
         self.shared
             .end_at_us
@@ -198,76 +181,6 @@ impl Speaker {
             }
         }
     }
-}
-
-impl Open {
-    fn new(feed: Feed) -> Result<Open, String> {
-        Ok(Open {
-            rate: DeviceRate::new(feed.rate)?,
-            servo: Servo::new(feed.period),
-            missing_seen: 0,
-            feed,
-        })
-    }
-
-    /// How long what is in the ring plays.
-    fn queued(&self) -> Duration {
-        let frames = (self.feed.ring.occupied_len() / 2) as u64;
-        Duration::from_micros(frames * 1_000_000 / u64::from(self.feed.rate))
-    }
-
-    /// Whether the device wanted samples while blocks were played one after the other.
-    fn found_missing(&mut self) -> bool {
-        let missing = self.feed.health.missing.load(Ordering::Relaxed);
-        let more = std::mem::replace(&mut self.missing_seen, missing) != missing;
-        let heard = more && self.servo.is_playing();
-        if heard {
-            self.servo.handle_missing();
-        }
-        heard
-    }
-
-    fn write(&mut self, block: &mut [f32; FRAME_VALUES], late_us: i64) {
-        match self.servo.handle_block(self.queued(), late_us) {
-            Placement::Play { pad, fade_in, ppm } => {
-                self.push_silence(pad);
-                if fade_in {
-                    fade::fade_in_5ms(block);
-                }
-                // A full ring is a device that takes nothing: the supervisor sees that, too.
-                let samples = self.rate.process(block, ppm);
-                self.feed
-                    .ring
-                    .push_slice(even(samples, self.feed.ring.vacant_len()));
-            }
-            Placement::Skip { fade_out: true } => {
-                // The first 5 ms of what is left out, falling to silence, so that the cut is not heard as a click.
-                fade::fade_out_at_once(block);
-                let samples = self.rate.process(block, 0.0);
-                let room = self.feed.ring.vacant_len();
-                let tail = 2 * (self.feed.rate as usize * TAIL_MS / 1_000);
-                self.feed.ring.push_slice(even(samples, room.min(tail)));
-            }
-            Placement::Skip { fade_out: false } => {}
-        }
-    }
-
-    fn push_silence(&mut self, pad: Duration) {
-        let mut values = 2 * (pad.as_micros() as usize * self.feed.rate as usize / 1_000_000);
-        while values > 0 {
-            let part = values.min(SILENCE.len());
-            values -= part;
-            if self.feed.ring.push_slice(&SILENCE[..part]) < part {
-                break;
-            }
-        }
-    }
-}
-
-/// As many whole pairs of `samples` as there is room for.
-fn even(samples: &[f32], room: usize) -> &[f32] {
-    let fitting = samples.len().min(room);
-    &samples[..fitting - fitting % 2]
 }
 
 /// Opens, watches and reopens the device until the speaker is finished or gone.
