@@ -29,13 +29,16 @@ const MAX_REPORTS: usize = 16;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// After this much of nothing to play, the supervisor may have let the device go: it is woken.
 const WAKE_AFTER_US: u64 = 1_000_000;
-/// What the supervisor has to say.
+/// What the supervisor has to say. What is no news changes what is done, and is not told to people.
 enum Report {
-    Opened(Feed, String),
+    Opened {
+        feed: Feed,
+        news: Option<DeviceNews>,
+    },
     /// The device has gone.
-    Lost(String),
-    /// It cannot be opened; said once until it was open again.
-    Waiting(String, String),
+    Lost { news: Option<DeviceNews> },
+    /// Nothing has to be done.
+    Told(DeviceNews),
     /// Nobody needed it.
     Released,
     /// It plays no more.
@@ -136,29 +139,34 @@ impl Speaker {
     /// What happened to the device since it was last asked.
     pub fn poll_news(&mut self) -> Option<DeviceNews> {
         loop {
-            let news = |state, name, reason| DeviceNews {
-                state,
-                name,
-                reason,
-            };
-            match self.reports.try_recv().ok()? {
-                Report::Opened(feed, name) => match DeviceFeed::new(feed) {
-                    Ok(open) => {
-                        self.open = Some(open);
-                        return Some(news("opened", name, None));
+            let news = match self.reports.try_recv().ok()? {
+                Report::Opened { feed, news } => {
+                    match DeviceFeed::new(feed) {
+                        Ok(open) => self.open = Some(open),
+                        Err(rate) => {
+                            let reason = format!("a rate of {rate} is not supported");
+                            return news.map(|news| DeviceNews {
+                                state: "waiting",
+                                reason: Some(reason),
+                                ..news
+                            });
+                        }
                     }
-                    Err(rate) => {
-                        let reason = format!("a rate of {rate} is not supported");
-                        return Some(news("waiting", name, Some(reason)));
-                    }
-                },
-                Report::Lost(name) => {
-                    self.open = None;
-                    return Some(news("lost", name, None));
+                    news
                 }
-                Report::Waiting(name, reason) => return Some(news("waiting", name, Some(reason))),
-                Report::Released => self.open = None,
-                Report::Stopped => {}
+                Report::Lost { news } => {
+                    self.open = None;
+                    news
+                }
+                Report::Told(news) => Some(news),
+                Report::Released => {
+                    self.open = None;
+                    None
+                }
+                Report::Stopped => None,
+            };
+            if news.is_some() {
+                return news;
             }
         }
     }
@@ -211,45 +219,71 @@ fn supervise(
         if wanted_at_us > 0 {
             watch.handle_wanted(Instant::from_micros(wanted_at_us));
         }
-        let health = device
+        if let Some(device) = &device {
+            watch.handle_health(now, health_of(&device.health));
+        }
+        watch.handle_timeout(now);
+        while let Some(action) = watch.poll_action() {
+            let report = perform(action, choice, &mut watch, &mut device, &clock);
+            if !report.is_none_or(tell) {
+                return; // the listener is gone
+            }
+            // First the news, then the stream: dropping it can take as long as the server hangs.
+            if matches!(action, Action::Lost { .. }) {
+                device = None;
+            }
+        }
+        let end = Some(Instant::from_micros(end_at_us)).filter(|_| end_at_us < u64::MAX);
+        let next = watch.poll_timeout().into_iter().chain(end).min();
+        waiter.wait([], next, &clock);
+    }
+}
+
+/// Does what the watch decided; what there is to report.
+fn perform(
+    action: Action,
+    choice: &DeviceChoice,
+    watch: &mut DeviceWatch,
+    device: &mut Option<OpenDevice>,
+    clock: &Clock,
+) -> Option<Report> {
+    let name = || {
+        device
             .as_ref()
-            .map_or(Health::default(), |device| health_of(&device.health));
-        let told = match watch.handle_timeout(now, health) {
-            None => {
-                let until = watch.poll_timeout(now);
-                let end = Some(Instant::from_micros(end_at_us)).filter(|_| end_at_us < u64::MAX);
-                let next = until.into_iter().chain(end).min();
-                waiter.wait([], next, &clock);
-                true
+            .map_or_else(|| name_of(choice), |device| device.name.clone())
+    };
+    let news = |state, name, reason| DeviceNews {
+        state,
+        name,
+        reason,
+    };
+    let waiting = |watch: &mut DeviceWatch, reason| {
+        let is_news = watch.handle_failed(clock.now());
+        is_news.then(|| Report::Told(news("waiting", name_of(choice), Some(reason))))
+    };
+    match action {
+        Action::Open => match sound::open(choice) {
+            Ok((open, feed)) => {
+                let is_news = watch.handle_opened(clock.now());
+                let told = news("opened", open.name.clone(), None);
+                *device = Some(open);
+                Some(Report::Opened {
+                    feed,
+                    news: is_news.then_some(told),
+                })
             }
-            Some(Action::Open) => match sound::open(choice) {
-                Ok((open, feed)) => {
-                    watch.handle_opened(clock.now());
-                    let name = open.name.clone();
-                    device = Some(open);
-                    tell(Report::Opened(feed, name))
-                }
-                Err(error) => {
-                    !watch.handle_failed(clock.now())
-                        || tell(Report::Waiting(name_of(choice), error.to_string()))
-                }
-            },
-            Some(Action::Lost) => {
-                // First the news, then the stream: dropping it can take as long as the server hangs.
-                let name = device
-                    .as_ref()
-                    .map_or_else(String::new, |device| device.name.clone());
-                let told = tell(Report::Lost(name));
-                device = None;
-                told
-            }
-            Some(Action::Release) => {
-                device = None;
-                tell(Report::Released)
-            }
-        };
-        if !told {
-            return; // the listener is gone
+            Err(error) => waiting(watch, error.to_string()),
+        },
+        Action::Lost { is_news } => {
+            let told = news("lost", name(), None);
+            Some(Report::Lost {
+                news: is_news.then_some(told),
+            })
+        }
+        Action::Returned => Some(Report::Told(news("opened", name(), None))),
+        Action::Release => {
+            *device = None;
+            Some(Report::Released)
         }
     }
 }
