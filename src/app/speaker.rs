@@ -32,7 +32,7 @@ const WAKE_AFTER_US: u64 = 1_000_000;
 /// What the supervisor has to say. What is no news changes what is done, and is not told to people.
 enum Report {
     Opened {
-        feed: Feed,
+        feed: Box<DeviceFeed>,
         news: Option<DeviceNews>,
     },
     /// The device has gone.
@@ -141,17 +141,7 @@ impl Speaker {
         loop {
             let news = match self.reports.try_recv().ok()? {
                 Report::Opened { feed, news } => {
-                    match DeviceFeed::new(feed) {
-                        Ok(open) => self.open = Some(open),
-                        Err(rate) => {
-                            let reason = format!("a rate of {rate} is not supported");
-                            return news.map(|news| DeviceNews {
-                                state: "waiting",
-                                reason: Some(reason),
-                                ..news
-                            });
-                        }
-                    }
+                    self.open = Some(*feed);
                     news
                 }
                 Report::Lost { news } => {
@@ -262,17 +252,17 @@ fn perform(
         is_news.then(|| Report::Told(news("waiting", name_of(choice), Some(reason))))
     };
     match action {
-        Action::Open => match sound::open(choice) {
+        Action::Open => match usable(sound::open(choice)) {
             Ok((open, feed)) => {
                 let is_news = watch.handle_opened(clock.now());
                 let told = news("opened", open.name.clone(), None);
                 *device = Some(open);
                 Some(Report::Opened {
-                    feed,
+                    feed: Box::new(feed),
                     news: is_news.then_some(told),
                 })
             }
-            Err(error) => waiting(watch, error.to_string()),
+            Err(reason) => waiting(watch, reason),
         },
         Action::Lost { is_news } => {
             let told = news("lost", name(), None);
@@ -288,6 +278,14 @@ fn perform(
     }
 }
 
+/// A device whose rate we cannot make is as good as none: it is closed, for others to use.
+fn usable<D>(opened: Result<(D, Feed), SoundError>) -> Result<(D, DeviceFeed), String> {
+    let (device, feed) = opened.map_err(|error| error.to_string())?;
+    let feed =
+        DeviceFeed::new(feed).map_err(|rate| format!("a rate of {rate} is not supported"))?;
+    Ok((device, feed))
+}
+
 fn health_of(health: &DeviceHealth) -> Health {
     Health {
         callbacks: health.callbacks.load(Ordering::Relaxed),
@@ -299,5 +297,34 @@ fn name_of(choice: &DeviceChoice) -> String {
     match choice {
         DeviceChoice::Default => "default".into(),
         DeviceChoice::Named(name) => name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use ringbuf::HeapRb;
+    use ringbuf::traits::Split;
+
+    use super::*;
+
+    #[test]
+    fn device_at_a_rate_that_we_cannot_make_is_closed_and_counts_as_missing() {
+        for (rate, is_usable) in [(4_000, false), (44_100, true)] {
+            let device = Rc::new(());
+            let feed = Feed {
+                ring: HeapRb::new(2).split().0,
+                rate,
+                period: Duration::from_millis(20),
+                health: Arc::new(DeviceHealth::default()),
+            };
+            let usable = usable(Ok((device.clone(), feed)));
+            assert_eq!(Rc::strong_count(&device), 1 + usize::from(is_usable));
+            match usable {
+                Ok(_) => assert!(is_usable),
+                Err(reason) => assert!(reason.contains("4000 Hz"), "{reason}"),
+            }
+        }
     }
 }
