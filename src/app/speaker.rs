@@ -252,6 +252,10 @@ fn perform(
         is_news.then(|| Report::Told(news("waiting", name_of(choice), Some(reason))))
     };
     match action {
+        Action::Check => {
+            let missing = sound::check(choice).err();
+            missing.and_then(|error| waiting(watch, error.to_string()))
+        }
         Action::Open => match usable(sound::open(choice)) {
             Ok((open, feed)) => {
                 let is_news = watch.handle_opened(clock.now());

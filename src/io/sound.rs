@@ -126,6 +126,19 @@ fn list_devices(host: &cpal::Host) -> Result<Vec<(OutputDevice, cpal::Device)>, 
     Ok(devices)
 }
 
+/// Whether the device is there and might be opened now. Nothing is played.
+///
+/// # Errors
+/// If it is not there, is busy, or cannot be used.
+pub fn check(choice: &DeviceChoice) -> Result<(), SoundError> {
+    quietly(|| {
+        let (device, name) = chosen(&cpal::default_host(), choice)?;
+        let told = device.default_output_config();
+        told.map_err(|error| device_error("opening", &name, &error))?;
+        Ok(())
+    })
+}
+
 /// Opens a device and starts it; it plays silence until something is put into its ring.
 ///
 /// # Errors

@@ -45,6 +45,8 @@ pub struct Health {
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// See whether the device is there; if not, tell with [`DeviceWatch::handle_failed`].
+    Check,
     /// Try to open the device, then tell with [`DeviceWatch::handle_opened`] or [`DeviceWatch::handle_failed`].
     Open,
     /// It is lost: close what is left of it.
@@ -97,14 +99,14 @@ pub struct DeviceWatch {
 }
 
 impl DeviceWatch {
-    /// Nothing is open, nothing is wanted.
+    /// Nothing is open, nothing is wanted; whether the device is there is to be seen at once.
     pub fn new() -> DeviceWatch {
         DeviceWatch {
             state: State::Released,
             wanted_until: Instant::default(),
             told: Told::Truth,
             losses: 0,
-            action: None,
+            action: Some(Action::Check),
         }
     }
 
@@ -125,7 +127,7 @@ impl DeviceWatch {
         self.told != Told::Lost
     }
 
-    /// It could not be opened. Answers whether this is news.
+    /// It is not there, or could not be opened. Answers whether this is news.
     pub fn handle_failed(&mut self, now: Instant) -> bool {
         let since = match self.state {
             State::Missing { since, .. } => since,
@@ -271,8 +273,14 @@ mod tests {
     };
     const LOST: Option<Action> = Some(Action::Lost { is_news: true });
 
-    fn open() -> DeviceWatch {
+    fn checked() -> DeviceWatch {
         let mut watch = DeviceWatch::new();
+        assert_eq!(watch.poll_action(), Some(Action::Check));
+        watch
+    }
+
+    fn open() -> DeviceWatch {
+        let mut watch = checked();
         watch.handle_wanted(at_ms(0));
         assert_eq!(look(&mut watch, 0, after(0)), Some(Action::Open));
         assert!(watch.handle_opened(at_ms(0)));
@@ -281,14 +289,28 @@ mod tests {
 
     #[test]
     fn nothing_is_opened_before_it_is_wanted() {
-        let mut watch = DeviceWatch::new();
+        let mut watch = checked();
         assert_eq!(look(&mut watch, 0, after(0)), None);
         assert_eq!(watch.poll_timeout(), None);
     }
 
     #[test]
+    fn device_that_is_missing_at_the_start_is_told_at_once_and_not_tried_before_it_is_wanted() {
+        let mut watch = checked();
+        assert!(watch.handle_failed(at_ms(0)));
+        for ms in 0..2_000 {
+            assert_eq!(look(&mut watch, ms, after(0)), None);
+        }
+        assert_eq!(watch.poll_timeout(), None);
+        watch.handle_wanted(at_ms(60_000));
+        assert_eq!(look(&mut watch, 60_000, after(0)), Some(Action::Open));
+        assert!(!watch.handle_failed(at_ms(60_001)), "it is known");
+        assert!(watch.handle_opened(at_ms(60_300)));
+    }
+
+    #[test]
     fn missing_device_is_tried_four_times_a_second_then_slower_and_told_once() {
-        let mut watch = DeviceWatch::new();
+        let mut watch = checked();
         let mut tries = vec![];
         let mut news = 0;
         for ms in 0..20_000 {
@@ -338,7 +360,7 @@ mod tests {
 
     /// A minute with a device that opens and then delivers errors only, until `good_ms`: what people are told, and the tries.
     fn flapping(good_ms: u64) -> (Vec<&'static str>, usize) {
-        let mut watch = DeviceWatch::new();
+        let mut watch = checked();
         let (mut told, mut tries, mut opened_ms) = (vec![], 0, 0);
         for ms in 0..60_000 {
             watch.handle_wanted(at_ms(ms));
