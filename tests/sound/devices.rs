@@ -7,7 +7,7 @@ use crate::support::{Studio, named};
 use crate::{has_sound_server, start};
 
 #[test]
-fn list_marks_the_defaults_and_says_why_an_interface_is_skipped() {
+fn list_marks_the_default_device_and_the_interface_that_is_used() {
     if !has_sound_server() {
         return;
     }
