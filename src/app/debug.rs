@@ -1,5 +1,6 @@
 //! What takes hours to reach: can a test begin shortly before it? In a debug build it can ask for a station that is founded
-//! shortly before both wrap-arounds, and for WAV files that are full after a few seconds.
+//! shortly before both wrap-arounds, and for WAV files that are full after a few seconds. It can ask as well for a sound device at
+//! another rate than 48 kHz, which none on a machine without hardware insists on.
 
 use crate::io::random::{self, RandomError};
 use crate::io::wav::MAX_FILE_BYTES;
@@ -50,6 +51,19 @@ pub(super) fn wav_limit() -> u64 {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(MAX_FILE_BYTES)
+}
+
+/// The rate in Hz at which a sound device is opened; `None`: its own.
+#[cfg(not(debug_assertions))]
+pub(super) fn device_hz() -> Option<u32> {
+    None
+}
+
+/// The rate in Hz at which a sound device is opened: its own, unless `LANRADIO_DEBUG_DEVICE_HZ` asks for another.
+#[cfg(debug_assertions)]
+pub(super) fn device_hz() -> Option<u32> {
+    let asked = std::env::var("LANRADIO_DEBUG_DEVICE_HZ").ok()?;
+    asked.parse().ok()
 }
 
 #[cfg(debug_assertions)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::debug;
 use super::device_feed::DeviceFeed;
 use super::error::AppError;
 use crate::io::clock::Clock;
@@ -256,7 +257,7 @@ fn perform(
             let missing = sound::check(choice).err();
             missing.and_then(|error| waiting(watch, error.to_string()))
         }
-        Action::Open => match usable(sound::open(choice)) {
+        Action::Open => match usable(sound::open(choice, debug::device_hz())) {
             Ok((open, feed)) => {
                 let is_news = watch.handle_opened(clock.now());
                 let told = news("opened", open.name.clone(), None);

@@ -139,15 +139,18 @@ pub fn check(choice: &DeviceChoice) -> Result<(), SoundError> {
     })
 }
 
-/// Opens a device and starts it; it plays silence until something is put into its ring.
+/// Opens a device and starts it, at its own rate if no other is asked for; it plays silence until something is put into its ring.
 ///
 /// # Errors
 /// If it is not there, is busy, or cannot be used.
-pub fn open(choice: &DeviceChoice) -> Result<(OpenDevice, Feed), SoundError> {
+pub fn open(
+    choice: &DeviceChoice,
+    asked_hz: Option<u32>,
+) -> Result<(OpenDevice, Feed), SoundError> {
     quietly(|| {
         let host = cpal::default_host();
         let (device, name) = chosen(&host, choice)?;
-        start_device(&device, name)
+        start_device(&device, name, asked_hz)
     })
 }
 
@@ -165,7 +168,11 @@ fn chosen(host: &cpal::Host, choice: &DeviceChoice) -> Result<(cpal::Device, Str
     }
 }
 
-fn start_device(device: &cpal::Device, name: String) -> Result<(OpenDevice, Feed), SoundError> {
+fn start_device(
+    device: &cpal::Device,
+    name: String,
+    asked_hz: Option<u32>,
+) -> Result<(OpenDevice, Feed), SoundError> {
     let failed = |error: cpal::Error| device_error("opening", &name, &error);
     let supported = device.default_output_config().map_err(failed)?;
     let frames = match supported.buffer_size() {
@@ -174,6 +181,7 @@ fn start_device(device: &cpal::Device, name: String) -> Result<(OpenDevice, Feed
     };
     let mut config = supported.config();
     config.buffer_size = BufferSize::Fixed(frames);
+    config.sample_rate = asked_hz.unwrap_or(config.sample_rate);
     let format = supported.sample_format();
     let (stream, ring, health) = match start_as(format, device, config) {
         // Whatever it likes, which can be a long one.

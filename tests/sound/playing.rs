@@ -83,6 +83,51 @@ fn recording_of_the_device_is_what_was_sent_for_30_s() {
 }
 
 #[test]
+fn device_at_44_1_khz_plays_what_was_sent_at_its_own_rate() {
+    const DEVICE_HZ: usize = 44_100;
+    if !has_sound_server() {
+        return;
+    }
+    let (studio, server) = (Studio::new(), Server::start());
+    server.control("load-module module-null-sink sink_name=cd norewinds=1 rate=44100 channels=2 format=float32le");
+    studio.tone("tone.wav", 8_000, HERTZ);
+    let mut listener = command(&studio, &server, 1_000, "listen --once --events -");
+    listener
+        .env("PULSE_SINK", "cd")
+        .env("LANRADIO_DEBUG_DEVICE_HZ", DEVICE_HZ.to_string());
+    let listener = Process::spawn(listener);
+    listener.wait_stderr("lo");
+    let recorder = server.record_at("cd", DEVICE_HZ);
+    start(&studio, &server, 1, "send tone.wav")
+        .finish()
+        .exits(0);
+    let events = listener.finish().exits(0).events();
+    for (side, sound) in recorder.stop().iter().enumerate() {
+        // The judge knows 48 kHz only: there the same samples are a higher tone.
+        let hertz = HERTZ * (side + 1) as f64 * RATE as f64 / DEVICE_HZ as f64;
+        let all = windows(sound, hertz);
+        let heard = &all[heard(&all, AMPLITUDE)];
+        let expected = 8_000 * DEVICE_HZ / 1_000 / WINDOW;
+        assert!(
+            heard.len().abs_diff(expected) <= 2,
+            "{} windows",
+            heard.len()
+        );
+        // The first second is the servo's, and at the end the tone ends. Opus itself leaves 40 dB of a tone.
+        let judged = &heard[RATE / WINDOW..heard.len() - 2];
+        let is_right = |window: &&Heard| {
+            window.snr_db > 30.0
+                && window.off_ppm.abs() < 600.0
+                && (window.amplitude / AMPLITUDE - 1.0).abs() < 0.03
+        };
+        let wrong: Vec<&Heard> = judged.iter().filter(|window| !is_right(window)).collect();
+        // A stall of the machine may cost some.
+        assert!(wrong.len() <= 4, "side {side}: {wrong:?}");
+    }
+    assert_eq!(named(&events, "stats").pop().unwrap()["underruns"], 0);
+}
+
+#[test]
 fn two_listeners_play_on_one_server_each_at_its_own_volume() {
     if !has_sound_server() {
         return;

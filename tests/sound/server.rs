@@ -176,6 +176,11 @@ impl Server {
 
     /// Records what a sink plays from now on.
     pub(crate) fn record(&self, sink: &str) -> Recorder {
+        self.record_at(sink, RATE)
+    }
+
+    /// The same, with so many frames a second.
+    pub(crate) fn record_at(&self, sink: &str, hz: usize) -> Recorder {
         let path = self.dir.join(format!("{:x}.raw", unique()));
         let mut command = self.client("parec");
         command
@@ -185,7 +190,7 @@ impl Server {
                 "--raw",
                 "--format=float32le",
             ])
-            .args(["--rate=48000", "--channels=2", "--latency-msec=20"])
+            .args([&format!("--rate={hz}"), "--channels=2", "--latency-msec=20"])
             .stdin(Stdio::null())
             .stdout(File::create(&path).unwrap());
         let child = command.spawn().unwrap();
