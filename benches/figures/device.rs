@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::process::Process;
 use crate::report::Figure;
 use crate::scenes::{Stage, lanradio, random_group};
-use crate::sound_server::SoundServer;
+use crate::sound_server::Server;
 
 /// How often the device goes and returns, for each run of the other figures.
 const RETURNS: usize = 2;
@@ -20,7 +20,8 @@ pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
     let music = stage.music("device.wav", Duration::from_secs(30), 48_000)?;
     let (mut cpu, mut memory, mut returns) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..stage.runs {
-        let mut server = SoundServer::start(&["lr"])?;
+        let mut server = Server::prepare();
+        server.try_run()?;
         let group = random_group(run);
         let sender = Process::start(lanradio("send", group).arg("--loop").arg(&music))?;
         let plain = lanradio("listen", group);
@@ -31,7 +32,7 @@ pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
         for _ in 0..RETURNS {
             server.kill();
             sleep(Duration::from_millis(1_500));
-            server.run()?;
+            server.try_run()?;
             returns.push(ms_to_sound(&server, stage)?);
         }
         memory.push(listener.peak_mib()?);
@@ -69,7 +70,7 @@ pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
 }
 
 /// How long after now the sink plays something, in ms; the server has just come up.
-fn ms_to_sound(server: &SoundServer, stage: &Stage) -> Result<f64, String> {
+fn ms_to_sound(server: &Server, stage: &Stage) -> Result<f64, String> {
     let (began, path) = (Instant::now(), stage.file("return.raw"));
     let file = File::create(&path).map_err(|error| format!("making a recording: {error}"))?;
     let mut command: Command = server.client("parec");

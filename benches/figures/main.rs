@@ -25,6 +25,12 @@ mod report;
 #[cfg(target_os = "linux")]
 mod scenes;
 #[cfg(target_os = "linux")]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared with tests/sound, which uses all of it and fails where we say why there are no figures"
+)]
+#[path = "../../tests/sound/server.rs"]
 mod sound_server;
 #[cfg(target_os = "linux")]
 mod trx;

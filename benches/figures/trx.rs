@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::process::Process;
 use crate::report::Figure;
 use crate::scenes::Stage;
-use crate::sound_server::SoundServer;
+use crate::sound_server::Server;
 
 /// Two figures of trx, or rows that say why there are none.
 pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
@@ -41,7 +41,8 @@ pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
 
 fn measure(stage: &Stage) -> Result<(f64, f64), String> {
     let music = stage.music("trx.wav", stage.span + Duration::from_secs(20), 48_000)?;
-    let server = SoundServer::start(&["music", "ears"])?;
+    let mut server = Server::prepare_with(&["music", "ears"]);
+    server.try_run()?;
     let _player = Process::start(server.client("paplay").arg("--device=music").arg(&music))?;
     let port = (20_000 + 2 * (std::process::id() % 10_000)).to_string();
     let rx = Process::start(server.client("trx-rx").env("PULSE_SINK", "ears").args([

@@ -1,5 +1,6 @@
-//! What takes hours to reach, or a fault of our own: can a test begin shortly before it? In a debug build it can ask for a station
-//! that is founded shortly before both wrap-arounds, for WAV files that are full after a few seconds, and for an encoder that fails.
+//! What takes hours to reach, what only other machines have, or a fault of our own: can a test begin shortly before it? In a debug
+//! build it can ask for a station that is founded shortly before both wrap-arounds, for WAV files that are full after a few
+//! seconds, for a sound device at another rate than 48 kHz, and for an encoder that fails.
 
 use crate::io::random::{self, RandomError};
 use crate::io::wav::MAX_FILE_BYTES;
@@ -64,6 +65,19 @@ pub(super) fn encoded(frames: u64) {
         asked.is_none_or(|text| text != frames.to_string()),
         "asked for by a test"
     );
+}
+
+/// The rate in Hz at which a sound device is opened; `None`: its own.
+#[cfg(not(debug_assertions))]
+pub(super) fn device_hz() -> Option<u32> {
+    None
+}
+
+/// The rate in Hz at which a sound device is opened: its own, unless `LANRADIO_DEBUG_DEVICE_HZ` asks for another.
+#[cfg(debug_assertions)]
+pub(super) fn device_hz() -> Option<u32> {
+    let asked = std::env::var("LANRADIO_DEBUG_DEVICE_HZ").ok()?;
+    asked.parse().ok()
 }
 
 #[cfg(debug_assertions)]

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use unicode_width::UnicodeWidthStr;
 
 use super::error::AppError;
+use crate::io::device_names::OutputDevice;
 use crate::io::interface::{self, Choice, Interface, InterfaceError};
-use crate::io::sound::{self, OutputDevice, SoundError};
+use crate::io::sound::{self, SoundError};
 use crate::io::terminal::sanitize;
 
 /// The list for people: output devices and network interfaces, the default ones marked with a star.

@@ -18,7 +18,7 @@ use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
 use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
 use crate::playout::fade::{self, Concealment};
-use crate::playout::player::{Config, Output as Decision};
+use crate::playout::player::{Config, Output as Decision, Player};
 use crate::time::Instant;
 use crate::wire::FrameIndex;
 use crate::wire::control::{ControlError, Heartbeat, Message};
@@ -166,11 +166,20 @@ impl Listener {
         // What the dial refuses it counts itself.
         match received.channel {
             Channel::Media => match MediaPacket::parse(bytes) {
-                Ok(packet) => drop(self.dial.handle_media(&packet, received.arrived, now)),
+                Ok(packet) => {
+                    let taken = self.dial.handle_media(&packet, received.arrived, now);
+                    // What was accepted is played soon: a device that was let go meanwhile is opened in time.
+                    if taken.is_ok() {
+                        self.output.prepare();
+                    }
+                }
                 Err(MediaError::Foreign(_)) => match ForeignPacket::parse(bytes) {
                     Ok(packet) => {
                         let (from, arrived) = (received.from.ip(), received.arrived);
-                        let _ = self.dial.handle_foreign(&packet, from, arrived, now);
+                        let taken = self.dial.handle_foreign(&packet, from, arrived, now);
+                        if taken.is_ok() && self.dial.foreign().is_on_air() {
+                            self.output.prepare();
+                        }
                     }
                     Err(error) => self.dial.reject(error.reason()),
                 },
@@ -253,6 +262,9 @@ impl Listener {
                 }
             }
             self.heard |= self.dial.player().is_some();
+        }
+        if self.dial.player().is_some_and(Player::is_resting) {
+            self.output.pause();
         }
         let told = self.foreign.act(
             self.dial.foreign_mut(),

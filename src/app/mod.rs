@@ -2,13 +2,14 @@
 //!
 //! * [`send`]: node + sockets on one thread, [`encoder`] on another, [`tracks`] between them
 //! * [`listen`]: sockets + player + decoder on one thread (`foreign` for the streams of other programs), [`output`] on another,
-//!   or a [`speaker`] with its supervisor
+//!   or a [`speaker`] with its supervisor (`device_feed` is its way to the device)
 //! * [`describe`] answers `sdp`, [`devices`] lists what there is
 //! * [`session`], [`events`], [`console`], [`error`]: what every command has
 
 pub mod console;
 mod debug;
 pub mod describe;
+mod device_feed;
 pub mod devices;
 pub mod encoder;
 pub mod error;

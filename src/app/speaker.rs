@@ -10,19 +10,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use ringbuf::traits::{Observer, Producer};
 
+use super::debug;
+use super::device_feed::DeviceFeed;
 use super::error::AppError;
 use crate::io::clock::Clock;
+use crate::io::device_names::NameError;
 use crate::io::sound::{self, DeviceChoice, Feed, OpenDevice, SoundError};
 use crate::io::sound_callback::DeviceHealth;
 use crate::io::thread;
 use crate::io::wait::{Waiter, Waker};
-use crate::media::device_rate::DeviceRate;
 use crate::media::opus::FRAME_VALUES;
 use crate::playout::device_watch::{Action, DeviceWatch, Health};
-use crate::playout::fade;
-use crate::playout::servo::{Placement, Servo};
 use crate::time::Instant;
 
 /// Reports that wait for the listener; it reads them with every block and once a second.
@@ -31,18 +30,16 @@ const MAX_REPORTS: usize = 16;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// After this much of nothing to play, the supervisor may have let the device go: it is woken.
 const WAKE_AFTER_US: u64 = 1_000_000;
-/// What is played of a block that is left out: its 5 ms fade and the resampler's delay.
-const TAIL_MS: usize = 7;
-/// Silence that is put into the ring at a time.
-const SILENCE: [f32; 960] = [0.0; 960];
-
-/// What the supervisor has to say.
+/// What the supervisor has to say. What is no news changes what is done, and is not told to people.
 enum Report {
-    Opened(Feed, String),
+    Opened {
+        feed: Box<DeviceFeed>,
+        news: Option<DeviceNews>,
+    },
     /// The device has gone.
-    Lost(String),
-    /// It cannot be opened; said once until it was open again.
-    Waiting(String, String),
+    Lost { news: Option<DeviceNews> },
+    /// Nothing has to be done.
+    Told(DeviceNews),
     /// Nobody needed it.
     Released,
     /// It plays no more.
@@ -74,17 +71,9 @@ pub struct Speaker {
     shared: Arc<Shared>,
     supervisor: Waker,
     reports: Receiver<Report>,
-    open: Option<Open>,
+    open: Option<DeviceFeed>,
     /// How often the device wanted samples that were not there.
     pub underruns: u64,
-}
-
-/// What is needed while the device is there.
-struct Open {
-    feed: Feed,
-    rate: DeviceRate,
-    servo: Servo,
-    missing_seen: u64,
 }
 
 impl Speaker {
@@ -94,7 +83,7 @@ impl Speaker {
     /// If several devices are called so, or the system refuses a thread.
     pub fn new(choice: DeviceChoice, waker: Waker) -> Result<Speaker, AppError> {
         if let DeviceChoice::Named(wanted) = &choice
-            && let Err(error @ SoundError::Several { .. }) = sound::resolve(wanted)
+            && let Err(error @ SoundError::Name(NameError::Several { .. })) = sound::resolve(wanted)
         {
             return Err(error.into());
         }
@@ -135,7 +124,7 @@ impl Speaker {
     /// Nothing follows for a while.
     pub fn pause(&mut self) {
         if let Some(open) = &mut self.open {
-            open.servo.handle_pause();
+            open.pause();
         }
     }
 
@@ -151,40 +140,34 @@ impl Speaker {
     /// What happened to the device since it was last asked.
     pub fn poll_news(&mut self) -> Option<DeviceNews> {
         loop {
-            let news = |state, name, reason| DeviceNews {
-                state,
-                name,
-                reason,
-            };
-            match self.reports.try_recv().ok()? {
-                Report::Opened(feed, name) => match Open::new(feed) {
-                    Ok(open) => {
-                        self.open = Some(open);
-                        return Some(news("opened", name, None));
-                    }
-                    Err(rate) => {
-                        let reason = format!("a rate of {rate} is not supported");
-                        return Some(news("waiting", name, Some(reason)));
-                    }
-                },
-                Report::Lost(name) => {
-                    self.open = None;
-                    return Some(news("lost", name, None));
+            let news = match self.reports.try_recv().ok()? {
+                Report::Opened { feed, news } => {
+                    self.open = Some(*feed);
+                    news
                 }
-                Report::Waiting(name, reason) => return Some(news("waiting", name, Some(reason))),
-                Report::Released => self.open = None,
-                Report::Stopped => {}
+                Report::Lost { news } => {
+                    self.open = None;
+                    news
+                }
+                Report::Told(news) => Some(news),
+                Report::Released => {
+                    self.open = None;
+                    None
+                }
+                Report::Stopped => None,
+            };
+            if news.is_some() {
+                return news;
             }
         }
     }
 
     /// Plays what is queued to its end, and lets the device go.
-    pub fn finish(self) {
-        let queued = self.open.as_ref().map_or(Duration::ZERO, Open::queued);
-        let device = self
-            .open
-            .as_ref()
-            .map_or(Duration::ZERO, |open| open.feed.period * 3);
+    pub fn finish(mut self) {
+        self.pause();
+        let open = self.open.as_ref();
+        let queued = open.map_or(Duration::ZERO, DeviceFeed::queued);
+        let device = open.map_or(Duration::ZERO, |open| open.period() * 3);
         let end = self.clock.now() + queued + device;
         self.shared
             .end_at_us
@@ -197,76 +180,6 @@ impl Speaker {
             }
         }
     }
-}
-
-impl Open {
-    fn new(feed: Feed) -> Result<Open, String> {
-        Ok(Open {
-            rate: DeviceRate::new(feed.rate)?,
-            servo: Servo::new(feed.period),
-            missing_seen: 0,
-            feed,
-        })
-    }
-
-    /// How long what is in the ring plays.
-    fn queued(&self) -> Duration {
-        let frames = (self.feed.ring.occupied_len() / 2) as u64;
-        Duration::from_micros(frames * 1_000_000 / u64::from(self.feed.rate))
-    }
-
-    /// Whether the device wanted samples while blocks were played one after the other.
-    fn found_missing(&mut self) -> bool {
-        let missing = self.feed.health.missing.load(Ordering::Relaxed);
-        let more = std::mem::replace(&mut self.missing_seen, missing) != missing;
-        let heard = more && self.servo.is_playing();
-        if heard {
-            self.servo.handle_missing();
-        }
-        heard
-    }
-
-    fn write(&mut self, block: &mut [f32; FRAME_VALUES], late_us: i64) {
-        match self.servo.handle_block(self.queued(), late_us) {
-            Placement::Play { pad, fade_in, ppm } => {
-                self.push_silence(pad);
-                if fade_in {
-                    fade::fade_in_5ms(block);
-                }
-                // A full ring is a device that takes nothing: the supervisor sees that, too.
-                let samples = self.rate.process(block, ppm);
-                self.feed
-                    .ring
-                    .push_slice(even(samples, self.feed.ring.vacant_len()));
-            }
-            Placement::Skip { fade_out: true } => {
-                // The first 5 ms of what is left out, falling to silence, so that the cut is not heard as a click.
-                fade::fade_out_at_once(block);
-                let samples = self.rate.process(block, 0.0);
-                let room = self.feed.ring.vacant_len();
-                let tail = 2 * (self.feed.rate as usize * TAIL_MS / 1_000);
-                self.feed.ring.push_slice(even(samples, room.min(tail)));
-            }
-            Placement::Skip { fade_out: false } => {}
-        }
-    }
-
-    fn push_silence(&mut self, pad: Duration) {
-        let mut values = 2 * (pad.as_micros() as usize * self.feed.rate as usize / 1_000_000);
-        while values > 0 {
-            let part = values.min(SILENCE.len());
-            values -= part;
-            if self.feed.ring.push_slice(&SILENCE[..part]) < part {
-                break;
-            }
-        }
-    }
-}
-
-/// As many whole pairs of `samples` as there is room for.
-fn even(samples: &[f32], room: usize) -> &[f32] {
-    let fitting = samples.len().min(room);
-    &samples[..fitting - fitting % 2]
 }
 
 /// Opens, watches and reopens the device until the speaker is finished or gone.
@@ -297,47 +210,85 @@ fn supervise(
         if wanted_at_us > 0 {
             watch.handle_wanted(Instant::from_micros(wanted_at_us));
         }
-        let health = device
+        if let Some(device) = &device {
+            watch.handle_health(now, health_of(&device.health));
+        }
+        watch.handle_timeout(now);
+        while let Some(action) = watch.poll_action() {
+            let report = perform(action, choice, &mut watch, &mut device, &clock);
+            if !report.is_none_or(tell) {
+                return; // the listener is gone
+            }
+            // First the news, then the stream: dropping it can take as long as the server hangs.
+            if matches!(action, Action::Lost { .. }) {
+                device = None;
+            }
+        }
+        let end = Some(Instant::from_micros(end_at_us)).filter(|_| end_at_us < u64::MAX);
+        let next = watch.poll_timeout().into_iter().chain(end).min();
+        waiter.wait([], next, &clock);
+    }
+}
+
+/// Does what the watch decided; what there is to report.
+fn perform(
+    action: Action,
+    choice: &DeviceChoice,
+    watch: &mut DeviceWatch,
+    device: &mut Option<OpenDevice>,
+    clock: &Clock,
+) -> Option<Report> {
+    let name = || {
+        device
             .as_ref()
-            .map_or(Health::default(), |device| health_of(&device.health));
-        let told = match watch.handle_timeout(now, health) {
-            None => {
-                let until = watch.poll_timeout(now);
-                let end = Some(Instant::from_micros(end_at_us)).filter(|_| end_at_us < u64::MAX);
-                let next = until.into_iter().chain(end).min();
-                waiter.wait([], next, &clock);
-                true
+            .map_or_else(|| name_of(choice), |device| device.name.clone())
+    };
+    let news = |state, name, reason| DeviceNews {
+        state,
+        name,
+        reason,
+    };
+    let waiting = |watch: &mut DeviceWatch, reason| {
+        let is_news = watch.handle_failed(clock.now());
+        is_news.then(|| Report::Told(news("waiting", name_of(choice), Some(reason))))
+    };
+    match action {
+        Action::Check => {
+            let missing = sound::check(choice).err();
+            missing.and_then(|error| waiting(watch, error.to_string()))
+        }
+        Action::Open => match usable(sound::open(choice, debug::device_hz())) {
+            Ok((open, feed)) => {
+                let is_news = watch.handle_opened(clock.now());
+                let told = news("opened", open.name.clone(), None);
+                *device = Some(open);
+                Some(Report::Opened {
+                    feed: Box::new(feed),
+                    news: is_news.then_some(told),
+                })
             }
-            Some(Action::Open) => match sound::open(choice) {
-                Ok((open, feed)) => {
-                    watch.handle_opened(clock.now());
-                    let name = open.name.clone();
-                    device = Some(open);
-                    tell(Report::Opened(feed, name))
-                }
-                Err(error) => {
-                    !watch.handle_failed(clock.now())
-                        || tell(Report::Waiting(name_of(choice), error.to_string()))
-                }
-            },
-            Some(Action::Lost) => {
-                // First the news, then the stream: dropping it can take as long as the server hangs.
-                let name = device
-                    .as_ref()
-                    .map_or_else(String::new, |device| device.name.clone());
-                let told = tell(Report::Lost(name));
-                device = None;
-                told
-            }
-            Some(Action::Release) => {
-                device = None;
-                tell(Report::Released)
-            }
-        };
-        if !told {
-            return; // the listener is gone
+            Err(reason) => waiting(watch, reason),
+        },
+        Action::Lost { is_news } => {
+            let told = news("lost", name(), None);
+            Some(Report::Lost {
+                news: is_news.then_some(told),
+            })
+        }
+        Action::Returned => Some(Report::Told(news("opened", name(), None))),
+        Action::Release => {
+            *device = None;
+            Some(Report::Released)
         }
     }
+}
+
+/// A device whose rate we cannot make is as good as none: it is closed, for others to use.
+fn usable<D>(opened: Result<(D, Feed), SoundError>) -> Result<(D, DeviceFeed), String> {
+    let (device, feed) = opened.map_err(|error| error.to_string())?;
+    let feed =
+        DeviceFeed::new(feed).map_err(|rate| format!("a rate of {rate} is not supported"))?;
+    Ok((device, feed))
 }
 
 fn health_of(health: &DeviceHealth) -> Health {
@@ -351,5 +302,34 @@ fn name_of(choice: &DeviceChoice) -> String {
     match choice {
         DeviceChoice::Default => "default".into(),
         DeviceChoice::Named(name) => name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use ringbuf::HeapRb;
+    use ringbuf::traits::Split;
+
+    use super::*;
+
+    #[test]
+    fn device_at_a_rate_that_we_cannot_make_is_closed_and_counts_as_missing() {
+        for (rate, is_usable) in [(4_000, false), (44_100, true)] {
+            let device = Rc::new(());
+            let feed = Feed {
+                ring: HeapRb::new(2).split().0,
+                rate,
+                period: Duration::from_millis(20),
+                health: Arc::new(DeviceHealth::default()),
+            };
+            let usable = usable(Ok((device.clone(), feed)));
+            assert_eq!(Rc::strong_count(&device), 1 + usize::from(is_usable));
+            match usable {
+                Ok(_) => assert!(is_usable),
+                Err(reason) => assert!(reason.contains("4000 Hz"), "{reason}"),
+            }
+        }
     }
 }

@@ -6,7 +6,6 @@
 //!
 //! [`sound_callback`]: super::sound_callback
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use cpal::{
 use ringbuf::traits::Split;
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
+use super::device_names::{self, NameError, OutputDevice};
 use super::sound_callback::{DeviceHealth, Trouble, fill};
 
 /// Frames that a device is asked to take at a time, of which ALSA makes two thirds: 43 ms at 48 kHz. Half of it is enough on a
@@ -36,44 +36,12 @@ pub enum DeviceChoice {
     Named(String),
 }
 
-/// An output device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputDevice {
-    /// What the system calls it: `default`, `hw:CARD=PCH,DEV=0`.
-    pub id: String,
-    /// What people call it; may be the same for several.
-    pub description: String,
-    /// The one that is used when nothing else was asked for.
-    pub is_default: bool,
-}
-
-/// Devices as a line of text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceList(pub Vec<OutputDevice>);
-
 /// Why there is no sound.
 #[derive(Debug, thiserror::Error)]
 pub enum SoundError {
-    /// More than one device is called so.
-    #[error(
-        "several output devices begin with `{wanted}`: {matching}; write more of the name (see lanradio devices)"
-    )]
-    Several {
-        /// What was asked for.
-        wanted: String,
-        /// Those that match.
-        matching: DeviceList,
-    },
-    /// No device is called so.
-    #[error(
-        "no output device begins with `{wanted}`; there are: {available} (see lanradio devices)"
-    )]
-    NoneSuch {
-        /// What was asked for.
-        wanted: String,
-        /// What there is.
-        available: DeviceList,
-    },
+    /// No device is meant, or more than one.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// The device or the sound server says no.
     #[error("{action} {device}: {reason}")]
     Device {
@@ -107,32 +75,14 @@ pub struct Feed {
     pub health: Arc<DeviceHealth>,
 }
 
-/// Names that libasound lists like devices although no sound comes out of them: converters, and bridges to what is rarely there.
-/// They can be asked for by name.
-const NO_DEVICES: [&str; 9] = [
-    "null",
-    "lavrate",
-    "samplerate",
-    "speexrate",
-    "speex",
-    "upmix",
-    "vdownmix",
-    "jack",
-    "oss",
-];
-
 /// All output devices that a person would call so, the default one first.
 ///
 /// # Errors
 /// If the system does not tell.
 pub fn list() -> Result<Vec<OutputDevice>, SoundError> {
-    let mut devices = quietly(list_devices)?;
-    devices.retain(is_device);
-    Ok(devices)
-}
-
-fn is_device(device: &OutputDevice) -> bool {
-    !NO_DEVICES.contains(&device.id.as_str())
+    let listed = quietly(|| list_devices(&cpal::default_host()))?;
+    let devices = listed.into_iter().map(|(device, _)| device);
+    Ok(devices.filter(device_names::is_device).collect())
 }
 
 /// The device that `wanted` names: in full, or by the beginning of its id or description.
@@ -140,99 +90,89 @@ fn is_device(device: &OutputDevice) -> bool {
 /// # Errors
 /// If several do, or none, or if the system does not tell.
 pub fn resolve(wanted: &str) -> Result<OutputDevice, SoundError> {
-    quietly(|| resolve_in(&list_devices()?, wanted))
+    let (device, _) = quietly(|| find(&cpal::default_host(), wanted))?;
+    Ok(device)
 }
 
-/// What is no device for a person does not stand in the way of one, and has to be named in full.
-fn resolve_in(all: &[OutputDevice], wanted: &str) -> Result<OutputDevice, SoundError> {
-    if let Some(exact) = all.iter().find(|device| device.id == wanted) {
-        return Ok(exact.clone());
-    }
-    let devices: Vec<OutputDevice> = all.iter().filter(|d| is_device(d)).cloned().collect();
-    find(&devices, wanted).cloned()
+fn find(host: &cpal::Host, wanted: &str) -> Result<(OutputDevice, cpal::Device), SoundError> {
+    let (names, handles): (Vec<_>, Vec<_>) = list_devices(host)?.into_iter().unzip();
+    let meant = device_names::find(&names, wanted)?;
+    let mut pairs = names.iter().zip(handles);
+    let (_, handle) = pairs
+        .find(|(name, _)| *name == meant)
+        .ok_or_else(|| refused(&meant.id, "it is not there"))?;
+    Ok((meant.clone(), handle))
 }
 
-fn list_devices() -> Result<Vec<OutputDevice>, SoundError> {
+fn list_devices(host: &cpal::Host) -> Result<Vec<(OutputDevice, cpal::Device)>, SoundError> {
     let failed = |error: cpal::Error| device_error("listing", "the output devices", &error);
-    let host = cpal::default_host();
     // The default one first; the system need not list it.
     let default = host.default_output_device();
     let listed = host.output_devices().map_err(failed)?;
-    let mut devices: Vec<OutputDevice> = Vec::new();
-    for device in default.into_iter().chain(listed) {
+    let mut devices: Vec<(OutputDevice, cpal::Device)> = Vec::new();
+    for handle in default.into_iter().chain(listed) {
         let is_default = devices.is_empty();
-        if let Some(id) = id_of(&device)
-            && devices.iter().all(|other| other.id != id)
+        if let Ok(id) = handle.id()
+            && devices.iter().all(|(other, _)| other.id != id.id())
         {
-            devices.push(OutputDevice {
-                description: device.to_string(),
-                id,
+            let device = OutputDevice {
+                id: id.id().to_owned(),
+                description: handle.to_string(),
                 is_default,
-            });
+            };
+            devices.push((device, handle));
         }
     }
     Ok(devices)
 }
 
-/// The one device of `devices` that `wanted` names: in full, or by the beginning of its id or description.
-///
-/// # Errors
-/// If several do, or none.
-fn find<'a>(devices: &'a [OutputDevice], wanted: &str) -> Result<&'a OutputDevice, SoundError> {
-    let is = |text: &str| text.eq_ignore_ascii_case(wanted);
-    let begins = |text: &str| {
-        let start = text.get(..wanted.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(wanted))
-    };
-    if let Some(exact) = devices.iter().find(|device| is(&device.id)) {
-        return Ok(exact);
-    }
-    let matching: Vec<&OutputDevice> = devices
-        .iter()
-        .filter(|device| begins(&device.id) || begins(&device.description))
-        .collect();
-    let wanted = wanted.to_owned();
-    match matching[..] {
-        [only] => Ok(only),
-        [] => Err(SoundError::NoneSuch {
-            wanted,
-            available: DeviceList(devices.to_vec()),
-        }),
-        _ => Err(SoundError::Several {
-            wanted,
-            matching: DeviceList(matching.into_iter().cloned().collect()),
-        }),
-    }
-}
-
-/// Opens a device and starts it; it plays silence until something is put into its ring.
+/// Whether the device is there and might be opened now. Nothing is played.
 ///
 /// # Errors
 /// If it is not there, is busy, or cannot be used.
-pub fn open(choice: &DeviceChoice) -> Result<(OpenDevice, Feed), SoundError> {
+pub fn check(choice: &DeviceChoice) -> Result<(), SoundError> {
+    quietly(|| {
+        let (device, name) = chosen(&cpal::default_host(), choice)?;
+        let told = device.default_output_config();
+        told.map_err(|error| device_error("opening", &name, &error))?;
+        Ok(())
+    })
+}
+
+/// Opens a device and starts it, at its own rate if no other is asked for; it plays silence until something is put into its ring.
+///
+/// # Errors
+/// If it is not there, is busy, or cannot be used.
+pub fn open(
+    choice: &DeviceChoice,
+    asked_hz: Option<u32>,
+) -> Result<(OpenDevice, Feed), SoundError> {
     quietly(|| {
         let host = cpal::default_host();
         let (device, name) = chosen(&host, choice)?;
-        start_device(&device, name)
+        start_device(&device, name, asked_hz)
     })
 }
 
 fn chosen(host: &cpal::Host, choice: &DeviceChoice) -> Result<(cpal::Device, String), SoundError> {
-    let (device, name) = match choice {
-        DeviceChoice::Default => (host.default_output_device(), "default".to_owned()),
-        DeviceChoice::Named(wanted) => {
-            let name = resolve_in(&list_devices()?, wanted)?.id;
-            let devices = host.output_devices();
-            let mut devices = devices.map_err(|error| device_error("finding", &name, &error))?;
-            let device = devices.find(|device| id_of(device).as_ref() == Some(&name));
-            (device, name)
+    match choice {
+        DeviceChoice::Default => {
+            let none = || refused("default", "this machine has no output device");
+            let device = host.default_output_device().ok_or_else(none)?;
+            Ok((device, "default".to_owned()))
         }
-    };
-    let device = device.ok_or_else(|| refused(&name, "this machine has no output device"))?;
-    Ok((device, name))
+        DeviceChoice::Named(wanted) => {
+            let (name, device) = find(host, wanted)?;
+            Ok((device, name.id))
+        }
+    }
 }
 
-fn start_device(device: &cpal::Device, name: String) -> Result<(OpenDevice, Feed), SoundError> {
+fn start_device(
+    device: &cpal::Device,
+    name: String,
+    asked_hz: Option<u32>,
+) -> Result<(OpenDevice, Feed), SoundError> {
     let failed = |error: cpal::Error| device_error("opening", &name, &error);
     let supported = device.default_output_config().map_err(failed)?;
     let frames = match supported.buffer_size() {
@@ -241,6 +181,7 @@ fn start_device(device: &cpal::Device, name: String) -> Result<(OpenDevice, Feed
     };
     let mut config = supported.config();
     config.buffer_size = BufferSize::Fixed(frames);
+    config.sample_rate = asked_hz.unwrap_or(config.sample_rate);
     let format = supported.sample_format();
     let (stream, ring, health) = match start_as(format, device, config) {
         // Whatever it likes, which can be a long one.
@@ -316,10 +257,6 @@ where
     Ok((stream, producer, health))
 }
 
-fn id_of(device: &cpal::Device) -> Option<String> {
-    device.id().ok().map(|id| id.id().to_owned())
-}
-
 fn refused(device: &str, reason: &str) -> SoundError {
     SoundError::Device {
         action: "opening",
@@ -349,92 +286,4 @@ fn quietly<T>(body: impl FnOnce() -> T) -> T {
 #[cfg(not(target_os = "linux"))]
 fn quietly<T>(body: impl FnOnce() -> T) -> T {
     body()
-}
-
-impl fmt::Display for OutputDevice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.id == self.description {
-            return f.write_str(&self.id);
-        }
-        write!(f, "{} ({})", self.id, self.description)
-    }
-}
-
-impl fmt::Display for DeviceList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<String> = self.0.iter().map(OutputDevice::to_string).collect();
-        f.write_str(&if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn devices() -> Vec<OutputDevice> {
-        let table = [
-            ("default", "Default Audio Device"),
-            ("hw:CARD=PCH,DEV=0", "HDA Intel PCH, ALC257"),
-            ("plughw:CARD=PCH,DEV=0", "HDA Intel PCH, ALC257"),
-            ("hw", "A card that is called like a prefix"),
-            ("pulse", "PulseAudio Sound Server"),
-            ("übung", "Übungsraum"),
-        ];
-        let device = |(id, description): (&str, &str)| OutputDevice {
-            id: id.into(),
-            description: description.into(),
-            is_default: id == "default",
-        };
-        table.map(device).to_vec()
-    }
-
-    #[test]
-    fn device_is_found_by_its_name_or_by_the_beginning_of_it() {
-        let devices = devices();
-        for (wanted, id) in [
-            ("pulse", "pulse"),
-            ("pul", "pulse"),
-            ("PulseAudio", "pulse"),
-            ("hw", "hw"),
-            ("HW:card=pch", "hw:CARD=PCH,DEV=0"),
-            ("Ü", "übung"),
-            ("plughw:", "plughw:CARD=PCH,DEV=0"),
-        ] {
-            assert_eq!(find(&devices, wanted).unwrap().id, id, "{wanted}");
-        }
-    }
-
-    #[test]
-    fn converters_stand_in_nobodys_way_and_are_found_in_full() {
-        let mut all = devices();
-        for id in ["speex", "speexrate"] {
-            let description = "Rate Converter".into();
-            all.push(OutputDevice {
-                id: id.into(),
-                description,
-                is_default: false,
-            });
-        }
-        all.push(OutputDevice {
-            id: "speakers".into(),
-            description: "In the hall".into(),
-            is_default: false,
-        });
-        assert_eq!(resolve_in(&all, "spe").unwrap().id, "speakers");
-        assert_eq!(resolve_in(&all, "speex").unwrap().id, "speex");
-        assert!(resolve_in(&all, "Rate").is_err());
-    }
-
-    #[test]
-    fn name_of_several_or_of_none_is_refused_with_a_list() {
-        let devices = devices();
-        let several = find(&devices, "HDA Intel").unwrap_err().to_string();
-        assert!(several.contains("hw:CARD=PCH,DEV=0") && !several.contains("pulse"));
-        let none = find(&devices, "usb").unwrap_err().to_string();
-        assert!(devices.iter().all(|device| none.contains(&device.id)));
-    }
 }

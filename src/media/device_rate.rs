@@ -28,6 +28,9 @@ pub const DEVICE_RATES: std::ops::RangeInclusive<u32> = 8_000..=384_000;
 pub struct DeviceRate {
     inner: Async<f32>,
     out: Vec<f32>,
+    rate: u32,
+    /// Something of the blocks before may be in the filter.
+    is_filled: bool,
 }
 
 impl DeviceRate {
@@ -54,7 +57,12 @@ impl DeviceRate {
         )
         .map_err(|error| error.to_string())?;
         let out = vec![0.0; 2 * inner.output_frames_max()];
-        Ok(DeviceRate { inner, out })
+        Ok(DeviceRate {
+            inner,
+            out,
+            rate,
+            is_filled: false,
+        })
     }
 
     /// Converts one block, used up `ppm` faster than nominal; stereo samples, interleaved.
@@ -72,8 +80,27 @@ impl DeviceRate {
         };
         let made = self.inner.process_into_buffer(&input, &mut output, None);
         debug_assert!(made.is_ok(), "{made:?}");
+        self.is_filled = true;
         let frames = made.map_or(0, |(_, made)| made);
         &self.out[..2 * frames]
+    }
+
+    /// What is left in the filter, as if silence followed: nothing follows for a while, and then something that begins afresh.
+    /// Empty if that was done already.
+    pub fn flush(&mut self) -> &[f32] {
+        if !self.is_filled {
+            return &[];
+        }
+        let made = self.process(&[0.0; FRAME_VALUES], 0.0).len();
+        self.reset();
+        let tail = (SINC_LENGTH * self.rate as usize).div_ceil(SAMPLE_RATE as usize);
+        &self.out[..made.min(2 * tail)]
+    }
+
+    /// Forgets what is left in the filter.
+    pub fn reset(&mut self) {
+        self.inner.reset();
+        self.is_filled = false;
     }
 }
 
@@ -153,6 +180,35 @@ mod tests {
         let part = &out[9_600..9_600 + 9_600];
         let snr = snr(part, 48_000.0, 1_000.0 * (1.0 + 1.5e-6));
         assert!(snr > 70.0, "{snr:.1} dB");
+    }
+
+    #[test]
+    fn flush_gives_the_last_samples_and_leaves_nothing_of_them() {
+        for rate in [44_100, 48_000, 96_000] {
+            let mut converter = DeviceRate::new(rate).unwrap();
+            assert!(converter.flush().is_empty());
+            let mut block = [0.0; FRAME_VALUES];
+            block[FRAME_VALUES - 2..].fill(0.5);
+            assert!(
+                converter
+                    .process(&block, 0.0)
+                    .iter()
+                    .all(|x| x.abs() < 0.01)
+            );
+            let tail = converter.flush().to_vec();
+            assert!(tail.iter().any(|x| *x > 0.4), "{rate} Hz: {tail:?}");
+            assert!(tail.len() <= 2 * (rate as usize * 3 / 1_000), "{rate} Hz");
+            assert!(converter.flush().is_empty());
+            let flush = |converter: &mut DeviceRate| {
+                converter.flush();
+            };
+            for forget in [DeviceRate::reset, flush] {
+                converter.process(&block, 0.0);
+                forget(&mut converter);
+                let after = converter.process(&[0.0; FRAME_VALUES], 0.0);
+                assert!(after.iter().all(|x| *x == 0.0), "{rate} Hz");
+            }
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub enum Placement {
     Play {
         /// Silence before it.
         pad: Duration,
+        /// The block before it was played: fade out before the silence, and take that time off it.
+        fade_out: bool,
         /// What is before it is silence, or was cut off.
         fade_in: bool,
         /// How much faster than nominal the input is used up, in parts per million.
@@ -94,21 +96,31 @@ impl Servo {
             self.smooth(error_us);
             let is_far = error_us.abs() > micros(JUMP) + self.period_us;
             if !is_far && self.error_us.abs() <= micros(JUMP) {
-                return self.play(Duration::ZERO, false);
+                return Placement::Play {
+                    pad: Duration::ZERO,
+                    fade_out: false,
+                    fade_in: false,
+                    ppm: self.ppm(),
+                };
             }
-            self.state = State::Cutting;
             if error_us > micros(FRAME) / 2.0 {
+                self.state = State::Cutting;
                 return Placement::Skip { fade_out: true };
             }
         }
         if error_us > micros(FRAME) / 2.0 {
             return Placement::Skip { fade_out: false };
         }
-        self.state = State::Playing;
+        let fade_out = std::mem::replace(&mut self.state, State::Playing) == State::Playing;
         let pad = Duration::from_micros((-error_us).max(0.0) as u64);
         (self.half_smoothed_us, self.error_us) = (0.0, 0.0);
         (self.settled, self.sum_us, self.offset_us) = (0, 0.0, 0.0);
-        self.play(pad, true)
+        Placement::Play {
+            pad,
+            fade_out,
+            fade_in: true,
+            ppm: self.ppm(),
+        }
     }
 
     /// The device found the queue empty: silence was heard.
@@ -156,14 +168,6 @@ impl Servo {
     fn ppm(&self) -> f64 {
         let omega = TAU * NATURAL_HZ;
         (2.0 * omega * self.error_us + self.drift_ppm).clamp(-MAX_PPM, MAX_PPM)
-    }
-
-    fn play(&self, pad: Duration, fade_in: bool) -> Placement {
-        Placement::Play {
-            pad,
-            fade_in,
-            ppm: self.ppm(),
-        }
     }
 }
 
@@ -314,6 +318,32 @@ mod tests {
         // What it did not take in 400 ms is left out, less what the jump's threshold forgives.
         assert!((16..=21).contains(&skipped.count()));
         assert!(!placements[60..].iter().any(is_jump));
+    }
+
+    #[test]
+    fn silence_is_put_in_after_a_fade_where_there_was_sound_and_without_one_where_there_was_none() {
+        let mut servo = Servo::new(Duration::from_millis(20));
+        let queued = Duration::from_millis;
+        let fades = |placement| match placement {
+            Placement::Play {
+                pad,
+                fade_out,
+                fade_in,
+                ..
+            } => (pad.as_millis(), fade_out, fade_in),
+            Placement::Skip { .. } => panic!("{placement:?}"),
+        };
+        assert_eq!(fades(servo.handle_block(queued(0), 0)), (80, false, true));
+        for _ in 0..100 {
+            assert_eq!(fades(servo.handle_block(queued(80), 0)), (0, false, false));
+        }
+        // The timeline moves: from now on everything is to be played 150 ms later.
+        let moved = servo.handle_block(queued(80), -150_000);
+        assert_eq!(fades(moved), (150, true, true));
+        let next = servo.handle_block(queued(230), -150_000);
+        assert_eq!(fades(next), (0, false, false));
+        servo.handle_missing();
+        assert_eq!(fades(servo.handle_block(queued(0), 0)), (80, false, true));
     }
 
     #[test]

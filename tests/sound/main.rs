@@ -15,6 +15,7 @@
 mod devices;
 mod foreign;
 mod judge;
+mod pausing;
 mod playing;
 mod returning;
 mod server;
@@ -55,6 +56,11 @@ pub(crate) fn has_sound_server() -> bool {
 
 /// `lanradio LINE` on the sound server, with clocks of its own (`offset_s` seconds ahead).
 pub(crate) fn start(studio: &Studio, server: &Server, offset_s: u32, line: &str) -> Process {
+    Process::spawn(command(studio, server, offset_s, line))
+}
+
+/// The same, to be started.
+pub(crate) fn command(studio: &Studio, server: &Server, offset_s: u32, line: &str) -> Command {
     let plain = studio.command(line.split_whitespace());
     let mut command = Command::new("unshare");
     let (monotonic, boot) = (offset_s.to_string(), (offset_s + 5_000).to_string());
@@ -72,5 +78,5 @@ pub(crate) fn start(studio: &Studio, server: &Server, offset_s: u32, line: &str)
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
-    Process::spawn(command)
+    command
 }

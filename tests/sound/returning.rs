@@ -29,12 +29,16 @@ fn rising_tone() -> Vec<u8> {
 
 /// A listener and a sender of the rising tone; the listener's sound may begin once the device is there.
 fn on_air(studio: &Studio, server: &Server) -> (Process, Process) {
-    fs::write(studio.path("tone.wav"), rising_tone()).unwrap();
     let listener = start(studio, server, 4_000, "listen --events -");
     listener.wait_stderr("lo");
-    let sender = start(studio, server, 1, "send tone.wav");
+    let sender = send_rising_tone(studio, server);
     listener.wait_event("tuned_in");
     (listener, sender)
+}
+
+fn send_rising_tone(studio: &Studio, server: &Server) -> Process {
+    fs::write(studio.path("tone.wav"), rising_tone()).unwrap();
+    start(studio, server, 1, "send tone.wav")
 }
 
 /// What a recording from now on tells: how long it took until there was sound, and when the programme began by the place that
@@ -181,8 +185,11 @@ fn device_that_is_absent_at_start_plays_when_it_appears() {
         return;
     }
     let (studio, mut server) = (Studio::new(), Server::prepare());
-    let (listener, sender) = on_air(&studio, &server);
+    let listener = start(&studio, &server, 4_000, "listen --events -");
+    // Said at once, although nothing is on air.
     listener.wait_event("device");
+    let sender = send_rising_tone(&studio, &server);
+    listener.wait_event("tuned_in");
     std::thread::sleep(Duration::from_secs(2));
     server.run();
     let seconds = listen_for_sound(&server, Instant::now()).after_s;

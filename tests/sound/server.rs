@@ -2,6 +2,7 @@
 //!
 //! Each server lives in a short folder of its own (a socket path over 107 bytes makes it run without a socket and without an
 //! error) and is ended by its process id. The sink's pace is its own, some hundred parts per million off: real drift.
+//! The figures (`benches/figures`) use it, too.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -21,12 +22,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A sound server that can be killed, stopped and started again.
 pub(crate) struct Server {
     dir: PathBuf,
+    sinks: Vec<String>,
     child: Option<Child>,
 }
 
 impl Server {
-    /// A folder for a server that does not run yet.
+    /// A folder for a server that does not run yet, and will have one null sink `lr`.
     pub(crate) fn prepare() -> Server {
+        Server::prepare_with(&["lr"])
+    }
+
+    /// The same with null sinks of these names, of which the first is the default one.
+    pub(crate) fn prepare_with(sinks: &[&str]) -> Server {
         let number = std::process::id() as u64 ^ unique();
         let dir = std::env::temp_dir().join(format!("lr-{number:08x}"));
         fs::create_dir(&dir).unwrap();
@@ -44,18 +51,32 @@ impl Server {
         };
         let config = device("pcm") + &device("ctl");
         fs::write(dir.join("asound.conf"), config).unwrap();
-        Server { dir, child: None }
+        Server {
+            dir,
+            sinks: sinks.iter().map(|name| (*name).to_owned()).collect(),
+            child: None,
+        }
     }
 
     /// A server that runs, with one null sink `lr`.
     pub(crate) fn start() -> Server {
-        let mut server = Server::prepare();
+        Server::start_with(&["lr"])
+    }
+
+    /// A server that runs, with null sinks of these names.
+    pub(crate) fn start_with(sinks: &[&str]) -> Server {
+        let mut server = Server::prepare_with(sinks);
         server.run();
         server
     }
 
     /// Starts the server (again) and waits until it answers.
     pub(crate) fn run(&mut self) {
+        self.try_run().unwrap();
+    }
+
+    /// The same, where there may be no sound server to start.
+    pub(crate) fn try_run(&mut self) -> Result<(), String> {
         assert!(self.child.is_none(), "it runs already");
         let _ = fs::remove_file(self.socket());
         let mut command = Command::new("pulseaudio");
@@ -79,17 +100,25 @@ impl Server {
                     self.socket().display()
                 ),
             ])
-            .args([
-                "-L",
-                "module-null-sink sink_name=lr norewinds=1 rate=48000 channels=2 format=float32le",
-            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        self.child = Some(command.spawn().unwrap());
-        wait_until("the sound server answers", || {
-            UnixStream::connect(self.socket()).is_ok()
-        });
+        for sink in &self.sinks {
+            command.args([
+                "-L",
+                &format!("module-null-sink sink_name={sink} norewinds=1 rate=48000 channels=2 format=float32le"),
+            ]);
+        }
+        let child = command.spawn();
+        self.child = Some(child.map_err(|error| format!("starting pulseaudio: {error}"))?);
+        let deadline = Instant::now() + PATIENCE;
+        while UnixStream::connect(self.socket()).is_err() {
+            if Instant::now() > deadline {
+                return Err(format!("the sound server does not answer in {PATIENCE:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Kills it, as a crash would.
@@ -123,6 +152,14 @@ impl Server {
             .env_remove("DBUS_SESSION_BUS_ADDRESS");
     }
 
+    /// A program that plays on this server, and nowhere else.
+    pub(crate) fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        self.environment(&mut command);
+        command.stderr(Stdio::null());
+        command
+    }
+
     /// Runs `pactl` with these words; what it prints.
     pub(crate) fn control(&self, words: &str) -> String {
         let mut command = Command::new("pactl");
@@ -139,9 +176,13 @@ impl Server {
 
     /// Records what a sink plays from now on.
     pub(crate) fn record(&self, sink: &str) -> Recorder {
+        self.record_at(sink, RATE)
+    }
+
+    /// The same, with so many frames a second.
+    pub(crate) fn record_at(&self, sink: &str, hz: usize) -> Recorder {
         let path = self.dir.join(format!("{:x}.raw", unique()));
-        let mut command = Command::new("parec");
-        self.environment(&mut command);
+        let mut command = self.client("parec");
         command
             .args([
                 "-d",
@@ -149,10 +190,9 @@ impl Server {
                 "--raw",
                 "--format=float32le",
             ])
-            .args(["--rate=48000", "--channels=2", "--latency-msec=20"])
+            .args([&format!("--rate={hz}"), "--channels=2", "--latency-msec=20"])
             .stdin(Stdio::null())
-            .stdout(File::create(&path).unwrap())
-            .stderr(Stdio::null());
+            .stdout(File::create(&path).unwrap());
         let child = command.spawn().unwrap();
         let recorder = Recorder { child, path };
         wait_until("the recording begins", || recorder.frames() > 0);

@@ -40,6 +40,14 @@ impl Player {
         }
     }
 
+    /// Whether nothing is played until more is heard: between two runs, and while it is not known that there is more.
+    pub fn is_resting(&self) -> bool {
+        match self.phase {
+            Phase::Playing { next } => self.play_time(next).is_none() || self.stands_still(next),
+            _ => false,
+        }
+    }
+
     /// Time that goes back is ignored.
     pub(super) fn tick(&mut self, now: Instant) {
         self.now = self.now.max(now);

@@ -102,6 +102,20 @@ fn an_idle_station_is_waited_for_and_its_next_run_goes_on_where_the_last_ended()
 }
 
 #[test]
+fn player_rests_from_the_last_frame_of_a_run_until_the_next_run_is_known() {
+    let mut listener = at_the_end(State::Idle);
+    listener.run_until(play(49) - Duration::from_micros(1));
+    assert!(!listener.player.is_resting());
+    listener.run_until(play(49));
+    assert!(listener.player.is_resting());
+    listener.hears(&Heartbeat {
+        run: Some(run(50, 100, None)),
+        ..told(State::Playing, 50, 100, None)
+    });
+    assert!(!listener.player.is_resting());
+}
+
+#[test]
 fn an_idle_station_that_falls_silent_is_lost() {
     let mut listener = at_the_end(State::Idle);
     listener.run_until(due(50) + SOURCE_LOST_AFTER - Duration::from_micros(1));
