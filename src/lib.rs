@@ -11,7 +11,7 @@
 //! | [`app`] | the commands: the only place where layers meet and threads start |
 //! | [`io`] | the operating system: clock, sockets, interfaces, files, terminal, signals |
 //! | [`media`] | CPU only: decode a file, resample, Opus, tracks |
-//! | [`station`] | pure state machine of the sender's node: founding, programme, pacing, heartbeats |
+//! | [`station`] | pure state machines of the node: founding, programme, pacing, heartbeats, covers, elections, hand-over |
 //! | [`playout`] | pure state machine of the listener: frames, timeline, decisions, counters |
 //! | [`wire`] | bytes ↔ values: RTP, RTCP, SDP, control messages, sequence arithmetic |
 //! | [`time`] | an `Instant` without `now()`, below them all |
@@ -19,7 +19,7 @@
 //! ## A frame's way
 //!
 //! `media::source` reads a file → `media::track_encoder` makes packets, on the encoder's thread, ahead of time →
-//! `app::tracks` keeps them → `station::node` says which one falls due (`station::pacing`) under which index
+//! `media::library` keeps them → `station::node` says which one falls due (`station::pacing`) under which index
 //! (`station::programme`) → `wire::media` makes it a datagram → the network → `wire::media` reads it →
 //! `playout::dial` finds its station → `playout::player` decides when it is played, or that it is concealed →
 //! `media::opus` decodes it → `app::output` writes it.

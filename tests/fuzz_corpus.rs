@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use lanradio::wire::control::{EndReason, Heartbeat, Hello, Message, RunInfo, State, TrackInfo};
+use lanradio::wire::election::{Ask, Confirm, Refusal, Reply, Report, Round, Stale, Standing};
 use lanradio::wire::foreign::ForeignPacket;
 use lanradio::wire::ids::Numbering;
 use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
@@ -52,6 +53,7 @@ fn heartbeat() -> Heartbeat {
         }),
         tracks: [Some(track(0)), Some(track(1500))],
         name: "hall".into(),
+        succession: Default::default(),
     }
 }
 
@@ -136,8 +138,16 @@ fn control_seeds() -> Vec<Vec<u8>> {
         Message::Heartbeat(Box::new(beat)).to_bytes()
     };
     let good = beat(&|_| {});
-    // A name of 65 bytes, which no node of ours would write: hello, its node, the length, the name, not founding.
-    let long_name = [vec![1, 1, 7, 65], vec![b'a'; 65], vec![0]].concat();
+    // A name of 65 bytes, which no node of ours would write: hello, its node, the length, the name, and nothing else.
+    let long_name = [vec![1, 1, 7, 65], vec![b'a'; 65], vec![0; 14]].concat();
+    let (station, node, term) = (StationId(7), NodeId(8), heartbeat().term);
+    let (plan, round) = (PlanDigest(9), Round::Vote { counter: 2 });
+    let standing = Standing {
+        standby: true,
+        eligible: true,
+        http_port: 8_080,
+        ..Standing::default()
+    };
     vec![
         good.clone(),
         beat(&|beat| beat.state = State::Idle),
@@ -147,6 +157,62 @@ fn control_seeds() -> Vec<Vec<u8>> {
             node: NodeId(7),
             name: "kitchen".into(),
             founding: true,
+            station: None,
+            standing: Standing::default(),
+            report: Report::default(),
+        })
+        .to_bytes(),
+        Message::Hello(Hello {
+            node,
+            name: "hall".into(),
+            founding: false,
+            station: Some(station),
+            standing,
+            report: Report {
+                replica_percent: 99,
+                ..Report::default()
+            },
+        })
+        .to_bytes(),
+        Message::Confirm(Confirm {
+            station,
+            node,
+            term,
+            number: 5,
+            plan,
+            standing,
+            accepts: Some(FrameIndex(70_100)),
+        })
+        .to_bytes(),
+        Message::Ask(Ask {
+            station,
+            node,
+            term,
+            attempt: 3,
+            round,
+            rank: 0,
+            eligible: true,
+            plan,
+            version: 4,
+        })
+        .to_bytes(),
+        Message::Reply(Reply {
+            station,
+            node,
+            candidate: NodeId(9),
+            attempt: 3,
+            round: Round::PreVote,
+            refusal: Some(Refusal::NewerPlan),
+            counter: 6,
+            plan,
+            version: 5,
+            http_port: 8_080,
+        })
+        .to_bytes(),
+        Message::Stale(Stale {
+            station,
+            node,
+            term,
         })
         .to_bytes(),
         vec![],
@@ -232,10 +298,16 @@ fn control_corpus_reaches_every_error_and_every_message() {
         .map(|bytes| match Message::parse(bytes) {
             Ok(Message::Heartbeat(_)) => "heartbeat",
             Ok(Message::Hello(_)) => "hello",
+            Ok(Message::Confirm(_)) => "confirm",
+            Ok(Message::Ask(_)) => "ask",
+            Ok(Message::Reply(_)) => "reply",
+            Ok(Message::Stale(_)) => "stale",
             Err(error) => error.reason(),
         })
         .collect();
     let all = [
+        "ask",
+        "confirm",
         "control_empty",
         "control_malformed",
         "control_range",
@@ -244,6 +316,8 @@ fn control_corpus_reaches_every_error_and_every_message() {
         "control_version",
         "heartbeat",
         "hello",
+        "reply",
+        "stale",
     ];
     assert_eq!(said, BTreeSet::from(all));
 }

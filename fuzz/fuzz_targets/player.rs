@@ -132,6 +132,7 @@ impl World {
             }),
             tracks: [None, None],
             name: String::new(),
+            succession: Default::default(),
         };
         let _ = self.dial.handle_heartbeat(&beat, self.now, self.now);
     }

@@ -9,6 +9,7 @@ use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Join, MAX_DATAGRAM};
 use crate::io::terminal::sanitize;
 use crate::wire::control::{Heartbeat, Hello, Message, State};
+use crate::wire::election::{Report, Standing};
 use crate::wire::sdp::Description;
 
 /// How long a station has to answer.
@@ -22,7 +23,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// If the interface or the sockets cannot be used.
 pub fn run(config: &CommonConfig, console: &mut dyn Console) -> Result<String, AppError> {
     let mut session = Session::begin(config, Join::CONTROL, console)?;
-    let answer = ask(&mut session, console);
+    let answer = ask(&mut session, PATIENCE, console);
     let description = match &answer {
         Some((beat, from)) => Description {
             origin: u64::from(beat.station.0),
@@ -42,15 +43,23 @@ pub fn run(config: &CommonConfig, console: &mut dyn Console) -> Result<String, A
     Ok(description.to_string())
 }
 
-fn ask(session: &mut Session, console: &mut dyn Console) -> Option<(Heartbeat, SocketAddr)> {
+/// Who is on air: the leader's heartbeat, and where it came from.
+pub(super) fn ask(
+    session: &mut Session,
+    patience: Duration,
+    console: &mut dyn Console,
+) -> Option<(Heartbeat, SocketAddr)> {
     let hello = Message::Hello(Hello {
         node: session.node,
         name: session.name.clone(),
         founding: false,
+        station: None,
+        standing: Standing::default(),
+        report: Report::default(),
     })
     .to_bytes();
     let begun = session.clock.now();
-    let (mut again, end) = (Some(begun), begun + PATIENCE);
+    let (mut again, end) = (Some(begun), begun + patience);
     let mut buffer = [0u8; MAX_DATAGRAM];
     while session.clock.now() < end && !session.signals.stop_asked() {
         if again.is_some_and(|at| session.clock.now() >= at) {

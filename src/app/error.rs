@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::io::event_log::EventLogError;
+use crate::io::http_server::HttpError;
 use crate::io::interface::InterfaceError;
 use crate::io::pcm_stdout::PcmError;
 use crate::io::random::RandomError;
@@ -43,6 +44,9 @@ pub enum AppError {
     /// No more threads.
     #[error(transparent)]
     Thread(#[from] ThreadError),
+    /// The node API cannot be had.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// Signals cannot be handled.
     #[error(transparent)]
     Signals(#[from] SignalError),
@@ -60,6 +64,9 @@ pub enum AppError {
     /// Files that could not be played; they were named when it happened.
     #[error("{0}")]
     Files(String),
+    /// A node did not do what it was asked to.
+    #[error("{0}")]
+    Refused(String),
     /// No station within `--timeout`.
     #[error(
         "no station heard on {group} ({interface}) within {timeout:?}: is a sender running there, on the same network? \

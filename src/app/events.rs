@@ -144,5 +144,6 @@ pub fn reason_word(reason: EndReason) -> &'static str {
         EndReason::Ended => "ended",
         EndReason::Stopped => "stopped",
         EndReason::Left => "left",
+        EndReason::SourceLost => "source_lost",
     }
 }

@@ -3,28 +3,31 @@
 //! It wakes once a frame: play-out deadlines may be met up to 4 ms (`SLACK`) late, so that the packet that arrives at about the same
 //! time does not cost a second wake-up. What counts as late is decided by the player, in exact time.
 
+mod telling;
+
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::console::{Console, Kind, Status, title_of};
+use super::console::{Console, title_of};
 use super::error::AppError;
-use super::events::{StatsState, stats_json};
 use super::foreign::ForeignVoice;
+use super::member::{Member, MemberConfig};
 use super::output::{Output, OutputConfig};
 use super::session::{CommonConfig, Session};
-use super::speaker::DeviceNews;
+use super::waiting::Waiting;
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
 use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
 use crate::playout::fade::{self, Concealment};
 use crate::playout::player::{Config, Output as Decision, Player};
+use crate::station::node::Event;
 use crate::time::Instant;
-use crate::wire::FrameIndex;
 use crate::wire::control::{ControlError, Heartbeat, Message};
 use crate::wire::foreign::ForeignPacket;
 use crate::wire::media::{MediaError, MediaPacket};
 use crate::wire::rtcp;
+use crate::wire::{FrameIndex, StationId};
 
 /// How late a deadline may be met for the sake of fewer wake-ups.
 const SLACK: Duration = Duration::from_millis(4);
@@ -45,6 +48,12 @@ pub struct ListenConfig {
     pub timeout: Option<Duration>,
     /// This listener's own buffer.
     pub buffer: Option<Duration>,
+    /// It takes over if it has to.
+    pub standby: bool,
+    /// Its place among heirs that are as good; higher goes first.
+    pub priority: i16,
+    /// Memory for the copy of the programme, in bytes.
+    pub cache_bytes: u64,
 }
 
 /// Runs until Ctrl-C, the end of a programme with `once`, or a failure.
@@ -56,6 +65,17 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
     let mut session = Session::begin(&config.common, Join::ALL, console)?;
     let output = Output::open(&config.output, config.volume, session.waiter.waker())?;
     session.judge_buffer(config.buffer, console);
+    let member = MemberConfig {
+        sends: false,
+        standby: config.standby,
+        priority: config.priority,
+        cache_bytes: config.cache_bytes,
+        http: config.common.http,
+        buffer: config.buffer.unwrap_or_default(),
+        looped: false,
+        found: (StationId(0), FrameIndex(0)),
+    };
+    let member = Member::start(&member, &session)?;
     let mut listener = Listener {
         dial: Dial::new(Config {
             buffer_override: config.buffer,
@@ -73,7 +93,10 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         over: false,
         leaving: false,
         title: String::new(),
+        gone: false,
+        leave_asked: false,
         unknown_control_told: false,
+        member,
         session,
     };
     let outcome = listener.run(config.timeout, console);
@@ -90,6 +113,7 @@ struct Voice {
 
 struct Listener {
     session: Session,
+    member: Member,
     dial: Dial,
     voice: Voice,
     foreign: ForeignVoice,
@@ -103,6 +127,10 @@ struct Listener {
     leaving: bool,
     title: String,
     unknown_control_told: bool,
+    /// The node led, and has handed over or ended the programme.
+    gone: bool,
+    /// It was asked to.
+    leave_asked: bool,
 }
 
 impl Listener {
@@ -117,7 +145,11 @@ impl Listener {
         let mut next_second = started + SECOND;
         let mut buffer = [0u8; MAX_DATAGRAM];
         loop {
-            let deadline = self.dial.poll_timeout().map(|at| at + SLACK);
+            let play = self.dial.poll_timeout().map(|at| at + SLACK);
+            let deadline = play
+                .into_iter()
+                .chain(self.member.node.poll_timeout())
+                .min();
             let mut until = deadline.map_or(next_second, |at| at.min(next_second));
             if let Some(at) = give_up.filter(|_| !self.heard) {
                 until = until.min(at);
@@ -127,6 +159,8 @@ impl Listener {
                 self.handle_datagram(&received, &buffer[..received.len], console);
                 self.act(console);
             }
+            // What this node sends itself is heard before it is missed.
+            self.take_part(console);
             let now = self.session.clock.now();
             self.dial.handle_timeout(now);
             self.act(console);
@@ -135,11 +169,11 @@ impl Listener {
                 next_second = now + SECOND;
                 self.every_second(&mut waiting, now, console);
             }
-            if self.over
+            let ends = self.over
                 || self.session.signals.stop_asked()
                 || self.output.is_closed()
-                || self.session.events.is_closed()
-            {
+                || self.session.events.is_closed();
+            if ends && self.may_leave() {
                 return Ok(());
             }
             if let Some(timeout) =
@@ -155,6 +189,49 @@ impl Listener {
         }
     }
 
+    /// Does a node's part: follows the station that is heard, covers, claims, leads.
+    fn take_part(&mut self, console: &mut dyn Console) {
+        let station = self.dial.player().map(|player| player.station());
+        self.member.node.follow(station);
+        self.member.turn(&mut self.session, console);
+        let done = self.member.act(&mut self.session, console);
+        let now = self.session.clock.now();
+        for bytes in done.media {
+            if let Ok(packet) = MediaPacket::parse(&bytes)
+                && self.dial.handle_media(&packet, now, now).is_ok()
+            {
+                self.output.prepare();
+            }
+        }
+        for bytes in done.beats {
+            if let Ok(Message::Heartbeat(beat)) = Message::parse(&bytes) {
+                let _ = self.dial.handle_heartbeat(&clean(*beat), now, now);
+            }
+        }
+        for event in done.events {
+            match event {
+                Event::Warning(text) => self
+                    .session
+                    .warn(console, &crate::io::terminal::sanitize(&text)),
+                Event::Done => self.gone = true,
+                // Of what is on air the player tells, when it is heard.
+                _ => {}
+            }
+        }
+        self.act(console);
+    }
+
+    /// A node that leads does not leave without handing over, or saying that the programme is over.
+    fn may_leave(&mut self) -> bool {
+        if self.gone || self.member.node.term().is_none() {
+            return true;
+        }
+        if !std::mem::replace(&mut self.leave_asked, true) && self.session.signals.stop_asked() {
+            self.member.node.handle_leave(self.session.clock.now());
+        }
+        false
+    }
+
     fn handle_datagram(&mut self, received: &Received, bytes: &[u8], console: &mut dyn Console) {
         let now = self.session.clock.now();
         if received.from == self.session.sockets.local_addr() {
@@ -167,6 +244,7 @@ impl Listener {
         match received.channel {
             Channel::Media => match MediaPacket::parse(bytes) {
                 Ok(packet) => {
+                    self.member.hear_media(&packet, received.arrived, now);
                     let taken = self.dial.handle_media(&packet, received.arrived, now);
                     // What was accepted is played soon: a device that was let go meanwhile is opened in time.
                     if taken.is_ok() {
@@ -193,12 +271,16 @@ impl Listener {
                 Err(error) => self.dial.reject(error.reason()),
             },
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
-                Ok(Message::Heartbeat(beat)) => drop(self.dial.handle_heartbeat(
-                    &clean(*beat),
-                    received.arrived,
-                    now,
-                )),
-                Ok(Message::Hello(_)) => {}
+                Ok(message) => {
+                    let (from, arrived) = (received.from, received.arrived);
+                    if let Message::Heartbeat(beat) = &message {
+                        let beat = clean((**beat).clone());
+                        let _ = self.dial.handle_heartbeat(&beat, arrived, now);
+                    }
+                    self.member
+                        .node
+                        .handle_control(from, &message, arrived, now);
+                }
                 Err(error) => self.reject_control(&error, console),
             },
         }
@@ -343,6 +425,8 @@ impl Listener {
 
     fn every_second(&mut self, waiting: &mut Waiting, now: Instant, console: &mut dyn Console) {
         self.session.look_after(console);
+        self.member.look_after(&mut self.session);
+        self.report();
         if let Some(text) = self.output.poll_failure() {
             self.session.warn(console, &text);
         }
@@ -353,73 +437,6 @@ impl Listener {
         }
         self.write_stats();
         self.show_status(console);
-    }
-
-    fn tell_of_the_device(&mut self, console: &mut dyn Console) {
-        while let Some(news) = self.output.poll_device() {
-            let DeviceNews {
-                state,
-                name,
-                reason,
-            } = &news;
-            let fields = json!({ "state": state, "name": name, "reason": reason });
-            self.session.events.write("device", fields);
-            match (*state, reason) {
-                ("waiting", reason) => console.warn(&format!(
-                    "no sound: {}; it plays as soon as the device is there (another one: --output, lanradio devices)",
-                    reason.as_deref().unwrap_or(name)
-                )),
-                ("lost", _) => console.warn(&format!("the sound device {name} is gone; waiting for it")),
-                _ => console.detail(&format!("playing on {name}")),
-            }
-        }
-    }
-
-    fn write_stats(&mut self) {
-        let mut statistics = self.dial.statistics();
-        statistics.underruns += self.output.underruns();
-        let (player, foreign) = (self.dial.player(), self.dial.foreign());
-        let foreign = foreign
-            .is_on_air()
-            .then(|| (foreign.buffer(), foreign.jitter_us()));
-        let heard = player
-            .map(|player| (player.buffer(), player.jitter_us()))
-            .or(foreign);
-        let state = heard.map_or_else(StatsState::default, |(buffer, jitter_us)| StatsState {
-            buffer_ms: buffer.as_millis() as u64,
-            jitter_ms: jitter_us as f64 / 1000.0,
-            drift_ppm: None,
-            sync_us: None,
-            term: player.and_then(|player| player.term()),
-        });
-        self.session
-            .events
-            .write("stats", stats_json(&statistics, state));
-    }
-
-    fn show_status(&mut self, console: &mut dyn Console) {
-        let statistics = self.dial.statistics();
-        if self.foreign.show(self.dial.foreign(), &statistics, console) {
-            return;
-        }
-        let Some(player) = self.dial.player().filter(|player| !player.is_off_air()) else {
-            return;
-        };
-        let length = player
-            .track()
-            .and_then(|track| track.frames)
-            .map(|frames| crate::wire::FRAME * frames as u32);
-        console.status(&Status {
-            title: &self.title,
-            position: player.track_position().unwrap_or_default(),
-            length,
-            leader: player.leader_name(),
-            kind: Kind::Listen {
-                held: crate::wire::FRAME * player.buffered_frames() as u32,
-                buffer: player.buffer(),
-                statistics: &statistics,
-            },
-        });
     }
 
     /// Ends the sound without a click where it is heard, settles the counters, and waits for the writer.
@@ -456,41 +473,4 @@ fn clean(mut beat: Heartbeat) -> Heartbeat {
         track.artist = sanitize(&track.artist);
     }
     beat
-}
-
-/// What to say while nothing is heard: where we wait after 1 s, what may be wrong after 10 s.
-struct Waiting {
-    since: Instant,
-    told: u32,
-}
-
-impl Waiting {
-    fn new(since: Instant) -> Waiting {
-        Waiting { since, told: 0 }
-    }
-
-    fn line(&mut self, now: Instant, session: &Session, foreign: u64) -> Option<String> {
-        let waited = now.since(self.since);
-        if self.told == 0 && waited >= SECOND {
-            self.told = 1;
-            return Some(format!(
-                "waiting for a station on {} ({})",
-                session.group,
-                session.interface()
-            ));
-        }
-        if self.told == 1 && waited >= SECOND * 10 {
-            self.told = 2;
-            if foreign > 0 {
-                return Some(format!(
-                    "no station is heard, but {foreign} RTP packets of another program on this group that lanradio cannot play: it \
-                     plays Opus (of payload types 96 to 127)"
-                ));
-            }
-            let hint = "still nothing heard. Is the sender on the same network and group? A firewall may drop UDP, Docker needs the \
-                        host network, guest Wi-Fi keeps its guests apart, and --interface chooses another network";
-            return Some(hint.into());
-        }
-        None
-    }
 }

@@ -1,12 +1,16 @@
 //! The only place where the layers meet and threads start: one module for each command, and what they share.
 //!
-//! * [`send`]: node + sockets on one thread, [`encoder`] on another, [`tracks`] between them
-//! * [`listen`]: sockets + player + decoder on one thread (`foreign` for the streams of other programs), [`output`] on another,
+//! * [`member`]: what both are: a node of the station, its frames, its connections; [`api`] answers requests
+//! * [`send`]: node + sockets on one thread, [`encoder`] on another
+//! * [`listen`]: node + sockets + player + decoder on one thread (`foreign` for the streams of other programs), [`output`] on another,
 //!   or a [`speaker`] with its supervisor (`device_feed` is its way to the device)
+//! * [`control`] asks a station's leader for `status` and `stop`
 //! * [`describe`] answers `sdp`, [`devices`] lists what there is
 //! * [`session`], [`events`], [`console`], [`error`]: what every command has
 
+pub mod api;
 pub mod console;
+pub mod control;
 mod debug;
 pub mod describe;
 mod device_feed;
@@ -16,8 +20,9 @@ pub mod error;
 pub mod events;
 mod foreign;
 pub mod listen;
+pub mod member;
 pub mod output;
 pub mod send;
 pub mod session;
 pub mod speaker;
-pub mod tracks;
+mod waiting;

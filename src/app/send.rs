@@ -13,12 +13,13 @@ use super::console::{Console, Kind, Status, title_of};
 use super::encoder::{self, Encoded, MAX_HELD_BYTES};
 use super::error::AppError;
 use super::events::{StatsState, reason_word, stats_json};
+use super::member::{Member, MemberConfig};
 use super::session::{CommonConfig, Session};
-use super::tracks::Tracks;
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
 use crate::media::opus::EncoderConfig;
 use crate::playout::statistics::Statistics;
-use crate::station::node::{Config, Event, Node, Output};
+use crate::station::node::Event;
+use crate::time::Instant;
 use crate::wire::control::Message;
 use crate::wire::media::{MediaError, MediaPacket};
 use crate::wire::{FRAME, TrackId};
@@ -52,22 +53,20 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
     let packets = encoder::start(config.files.clone(), config.encoder)?;
     let mut session = Session::begin(&config.common, Join::STATION, console)?;
     session.judge_buffer(Some(config.buffer), console);
-    let (station, first_frame) = super::debug::found()?;
-    let node = Node::new(
-        Config {
-            node: session.node,
-            name: session.name.clone(),
-            station,
-            buffer: config.buffer,
-            looped: config.looped,
-            first_frame,
-        },
-        session.clock.now(),
-    );
+    let member = MemberConfig {
+        sends: true,
+        standby: true,
+        priority: 0,
+        cache_bytes: MAX_HELD_BYTES,
+        http: config.common.http,
+        buffer: config.buffer,
+        looped: config.looped,
+        found: super::debug::found()?,
+    };
+    let member = Member::start(&member, &session)?;
     let mut sender = Sender {
         session,
-        node,
-        tracks: Tracks::new(MAX_HELD_BYTES),
+        member,
         packets: Some(packets),
         config,
         statistics: Statistics::default(),
@@ -77,7 +76,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         title: String::new(),
         busy: None,
         foreign_told: false,
-        send_failing: false,
+        own_end: None,
         done: false,
     };
     sender.run(console)?;
@@ -86,8 +85,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
 
 struct Sender<'a> {
     session: Session,
-    node: Node,
-    tracks: Tracks,
+    member: Member,
     /// From the encoder; none once the list is through.
     packets: Option<Receiver<Encoded>>,
     config: &'a SendConfig,
@@ -100,7 +98,8 @@ struct Sender<'a> {
     title: String,
     busy: Option<String>,
     foreign_told: bool,
-    send_failing: bool,
+    /// Since when all that this node came to send is over, under another leader.
+    own_end: Option<Instant>,
     done: bool,
 }
 
@@ -112,7 +111,7 @@ impl Sender<'_> {
         loop {
             let now = self.session.clock.now();
             self.take_packets(console)?;
-            self.node.handle_timeout(now, &self.tracks);
+            self.member.turn(&mut self.session, console);
             self.act(console);
             self.drain(&mut buffer);
             self.act(console);
@@ -120,15 +119,23 @@ impl Sender<'_> {
                 next_second = now + SECOND;
                 self.every_second(console);
             }
+            self.notice_own_end(now);
             if self.done || self.session.events.is_closed() || self.nothing_to_play() {
                 return Ok(());
             }
             if self.session.signals.stop_asked() && !leaving {
                 leaving = true;
-                self.node.handle_leave(self.session.clock.now());
+                self.member.node.handle_leave(self.session.clock.now());
+                if self.member.node.is_leaving() {
+                    console.note(
+                        "handing over to another node, as soon as one has all of it; Ctrl-C again to leave now, \
+                         lanradio stop to end it for everybody",
+                    );
+                }
                 continue;
             }
             let mut until = self
+                .member
                 .node
                 .poll_timeout()
                 .map_or(next_second, |at| at.min(next_second));
@@ -140,13 +147,23 @@ impl Sender<'_> {
         }
     }
 
+    /// Another node leads, and has played what this one came to send.
+    fn notice_own_end(&mut self, now: Instant) {
+        let over = self.packets.is_none() && self.member.node.has_followed_to_own_end();
+        let since = over.then(|| self.own_end.unwrap_or(now));
+        self.own_end = since;
+        let played = self.member.node.config().buffer + SECOND;
+        self.done |= since.is_some_and(|since| now.since(since) >= played);
+    }
+
     /// Every file turned out to be unplayable before anything was sent.
     fn nothing_to_play(&self) -> bool {
         self.packets.is_none() && self.tracks_seen == 0
     }
 
     fn take_packets(&mut self, console: &mut dyn Console) -> Result<(), AppError> {
-        if !self.tracks.has_room(self.playing()) {
+        let playing = self.playing();
+        if !self.member.library.has_room(playing) {
             return Ok(());
         }
         for _ in 0..TAKE {
@@ -165,7 +182,7 @@ impl Sender<'_> {
     /// The encoder's thread has panicked: what it made is played to its end.
     fn end_without_encoder(&mut self, console: &mut dyn Console) -> Result<(), AppError> {
         self.packets = None;
-        self.node.source_finished();
+        self.member.node.source_finished();
         self.take(Encoded::TrackEnd, console)?;
         let text = "the encoder failed, by a fault of lanradio (please report the lines above): the programme ends with what is \
                     encoded; to play the rest, leave out the file that it failed at";
@@ -177,18 +194,18 @@ impl Sender<'_> {
         match encoded {
             Encoded::Track { id, title, artist } => {
                 self.tracks_seen += 1;
-                self.tracks.begin(id);
-                self.node.add_track(id, &title, &artist);
+                self.member.library.begin(id);
+                self.member.node.add_track(id, &title, &artist);
             }
             Encoded::Packet(packet) => {
                 self.taken += 1;
-                if let Some((id, frames)) = self.tracks.push(&packet) {
-                    self.node.track_grew(id, frames);
+                if self.member.library.push(&packet).is_some() {
+                    self.member.node.track_grew();
                 }
             }
             Encoded::TrackEnd => {
-                if let Some((id, frames)) = self.tracks.finish() {
-                    self.node.track_finished(id, frames);
+                if let Some((id, frames, digest)) = self.member.library.finish() {
+                    self.member.node.track_finished(id, frames, Some(digest.0));
                 }
             }
             Encoded::Problem { text, skipped } => {
@@ -196,9 +213,12 @@ impl Sender<'_> {
                 self.session.warn(console, &text);
             }
             Encoded::ListEnd
-                if self.config.looped && self.tracks.dropped_any() && self.can_read_again() =>
+                if self.config.looped
+                    && self.member.library.dropped_any()
+                    && self.can_read_again() =>
             {
                 // Too long to be held: every lap is encoded anew.
+                self.member.node.play_once();
                 self.packets = Some(encoder::start(
                     self.config.files.clone(),
                     self.config.encoder,
@@ -206,7 +226,7 @@ impl Sender<'_> {
             }
             Encoded::ListEnd => {
                 self.packets = None;
-                self.node.source_finished();
+                self.member.node.source_finished();
             }
         }
         Ok(())
@@ -214,8 +234,8 @@ impl Sender<'_> {
 
     /// The frame that is sent next: what comes before it may be dropped when memory is short.
     fn playing(&self) -> Option<(TrackId, u64)> {
-        let next = self.node.next();
-        let entry = self.node.programme().track_at(next)?;
+        let next = self.member.node.next();
+        let entry = self.member.node.programme().track_at(next)?;
         Some((entry.track, entry.from + next.since(entry.first)))
     }
 
@@ -238,7 +258,7 @@ impl Sender<'_> {
         }
         match received.channel {
             Channel::Media => match MediaPacket::parse(bytes) {
-                Ok(packet) => self.node.handle_media(&packet, now),
+                Ok(packet) => self.member.hear_media(&packet, received.arrived, now),
                 Err(error) => {
                     self.foreign_told |= matches!(error, MediaError::Foreign(_));
                     self.statistics.reject(error.reason());
@@ -246,7 +266,12 @@ impl Sender<'_> {
             },
             Channel::Rtcp => {} // not joined
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
-                Ok(message) => self.node.handle_control(received.from, &message, now),
+                Ok(message) => {
+                    let (from, arrived) = (received.from, received.arrived);
+                    self.member
+                        .node
+                        .handle_control(from, &message, arrived, now);
+                }
                 Err(error) => self.statistics.reject(error.reason()),
             },
         }
@@ -254,40 +279,15 @@ impl Sender<'_> {
 
     /// Does what the node decided.
     fn act(&mut self, console: &mut dyn Console) {
-        while let Some(output) = self.node.poll_output() {
-            let sent = match output {
-                Output::Media(bytes) => self.session.sockets.send_media(&bytes),
-                Output::Rtcp(bytes) => self.session.sockets.send_rtcp(&bytes),
-                Output::Control { to: None, bytes } => self.session.sockets.send_control(&bytes),
-                Output::Control {
-                    to: Some(to),
-                    bytes,
-                } => self.session.sockets.send_to(to, &bytes),
-                Output::Event(event) => {
-                    self.tell(event, console);
-                    continue;
-                }
-            };
-            match sent {
-                Ok(()) => self.send_failing = false,
-                Err(error) if !self.send_failing => {
-                    self.send_failing = true;
-                    let text = format!(
-                        "sending on {}: {error}; it goes on when the network is back",
-                        self.session.interface()
-                    );
-                    self.session.warn(console, &text);
-                }
-                Err(_) => {}
-            }
+        let done = self.member.act(&mut self.session, console);
+        for event in done.events {
+            self.tell(event, console);
         }
     }
 
     fn tell(&mut self, event: Event, console: &mut dyn Console) {
         match event {
             Event::OnAir { station, term } => {
-                // From here on only control is listened to: the media port carries our own packets.
-                self.session.sockets.leave_media();
                 self.session.events.on_air(station, term);
                 console.note(&format!(
                     "on air as {} (station {station})",
@@ -310,11 +310,12 @@ impl Sender<'_> {
             Event::OffAir { reason } => {
                 self.session.events.off_air(reason_word(reason));
                 console.note(&format!("off air: {}", reason_word(reason)));
+                self.done |= self.member.node.term().is_none();
             }
             Event::Warning(text) => self
                 .session
                 .warn(console, &crate::io::terminal::sanitize(&text)),
-            Event::Busy {
+            Event::Joined {
                 name,
                 title,
                 artist,
@@ -323,53 +324,57 @@ impl Sender<'_> {
             } => {
                 let what = title_of(&title, &artist);
                 let what = if what.is_empty() {
-                    "something".to_string()
+                    "nothing yet".into()
                 } else {
                     format!("\"{what}\"")
                 };
-                let who = if name.is_empty() {
-                    "another node".to_string()
-                } else {
-                    name
-                };
-                let place = addr.map(|addr| format!(" ({addr})")).unwrap_or_default();
                 let text = format!(
-                    "station busy: {who}{place} plays {what} on {} (station {station}); stop it there, or choose another --group",
-                    self.session.group
+                    "station {station} is on air, led by {name} ({addr}), playing {what}: what is sent here plays after that"
                 );
-                self.busy = Some(crate::io::terminal::sanitize(&text));
+                console.note(&crate::io::terminal::sanitize(&text));
+            }
+            Event::Busy { station } => {
+                self.busy = Some(format!(
+                    "station busy: another node plays on {} (station {station}), and does not answer on its control port; is UDP \
+                     port {} open? Or choose another --group",
+                    self.session.group,
+                    self.session.group.port() + 2
+                ));
             }
             Event::Idle => console.note("waiting for the source"),
             Event::Done => self.done = true,
+            // Told already, as every member does.
+            _ => {}
         }
     }
 
     fn every_second(&mut self, console: &mut dyn Console) {
         self.session.look_after(console);
+        self.member.look_after(&mut self.session);
         let state = StatsState {
             buffer_ms: self.config.buffer.as_millis() as u64,
-            term: self.node.term(),
+            term: self.member.node.term(),
             ..StatsState::default()
         };
         let mut stats = stats_json(&self.statistics, state);
-        stats["sent"] = json!(self.node.frames_sent());
-        stats["skipped"] = json!(self.node.skipped());
+        stats["sent"] = json!(self.member.node.frames_sent());
+        stats["skipped"] = json!(self.member.node.skipped());
         self.session.events.write("stats", stats);
         self.show_status(console);
     }
 
     fn show_status(&mut self, console: &mut dyn Console) {
-        let Some(playing) = self.node.playing() else {
+        let Some(playing) = self.member.node.playing() else {
             return;
         };
-        let ahead = self.taken.saturating_sub(self.node.frames_sent());
+        let ahead = self.taken.saturating_sub(self.member.node.frames_sent());
         console.status(&Status {
             title: &self.title,
             position: playing.position,
             length: playing.duration,
             leader: &self.session.name,
             kind: Kind::Send {
-                sent: self.node.frames_sent(),
+                sent: self.member.node.frames_sent(),
                 ahead: FRAME * ahead as u32,
                 encoded: self.packets.is_none(),
             },

@@ -32,6 +32,8 @@ pub struct CommonConfig {
     pub name: Option<String>,
     /// Where events go.
     pub events: Option<PathBuf>,
+    /// Where the node API listens; none: any port of the station's interface.
+    pub http: Option<SocketAddr>,
 }
 
 /// A command that has begun.

@@ -29,6 +29,11 @@ Examples:
   lanradio listen --output file:heard.wav --once    record one programme, then exit
   lanradio listen --output - | aplay -f cd -r 48000   play through another program
 ";
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  lanradio status                          a table
+  lanradio status --json | jq .playing     for scripts
+";
 const SDP_EXAMPLES: &str = "\
 Examples:
   lanradio sdp > station.sdp && ffplay -protocol_whitelist file,rtp,udp station.sdp
@@ -53,6 +58,11 @@ pub enum Command {
     /// Play what is on air: a station, or Opus in RTP of another program (ffmpeg, GStreamer).
     #[command(before_help = LISTEN_EXAMPLES)]
     Listen(ListenArgs),
+    /// Show the station as its leader sees it: nodes, roles, loss, what plays.
+    #[command(before_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
+    /// End the programme for everybody.
+    Stop(StopArgs),
     /// Print the session description of the station, for ffplay, VLC or GStreamer.
     #[command(before_help = SDP_EXAMPLES)]
     Sdp(SdpArgs),
@@ -94,6 +104,22 @@ pub struct ListenArgs {
     /// of nothing.
     #[arg(long, env = "LANRADIO_ONCE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub once: bool,
+    /// Never take over when the sender drops, and keep no copy of what it plays.
+    #[arg(long, env = "LANRADIO_NO_STANDBY", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    pub no_standby: bool,
+    /// Among nodes that could take over, one with a higher number goes first.
+    #[arg(
+        long,
+        env = "LANRADIO_PRIORITY",
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        hide_short_help = true
+    )]
+    pub priority: i16,
+    /// Memory for the copy of the programme, such as 512MiB.
+    #[arg(long, env = "LANRADIO_CACHE", value_name = "SIZE", default_value = "512MiB", value_parser = values::size, hide_short_help = true)]
+    pub cache: u64,
     /// Exit with code 3 if no station is heard in this time (default: wait for ever).
     #[arg(long, env = "LANRADIO_TIMEOUT", value_name = "DURATION", value_parser = values::duration)]
     pub timeout: Option<Duration>,
@@ -105,6 +131,25 @@ pub struct ListenArgs {
 /// `lanradio sdp`.
 #[derive(Debug, Args)]
 pub struct SdpArgs {
+    /// What all commands share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `lanradio status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// As one JSON object, for scripts.
+    #[arg(long, env = "LANRADIO_JSON", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    pub json: bool,
+    /// What all commands share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `lanradio stop`.
+#[derive(Debug, Args)]
+pub struct StopArgs {
     /// What all commands share.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -137,6 +182,14 @@ pub struct CommonArgs {
     /// This node's name (default: the host name).
     #[arg(long, env = "LANRADIO_NAME", value_name = "NAME", value_parser = values::name)]
     pub name: Option<String>,
+    /// Address and port of this node's HTTP API (default: any port of the station's interface).
+    #[arg(
+        long,
+        env = "LANRADIO_HTTP",
+        value_name = "ADDR:PORT",
+        hide_short_help = true
+    )]
+    pub http: Option<SocketAddr>,
     /// Append one JSON object per event to this file; - is standard output.
     #[arg(long, env = "LANRADIO_EVENTS", value_name = "PATH")]
     pub events: Option<PathBuf>,

@@ -20,10 +20,10 @@ use crate::app::listen::ListenConfig;
 use crate::app::output::OutputConfig;
 use crate::app::send::SendConfig;
 use crate::app::session::CommonConfig;
-use crate::app::{describe, devices, listen, send};
+use crate::app::{control, describe, devices, listen, send};
 use crate::io::terminal;
 use crate::media::opus::EncoderConfig;
-use args::{Cli, Command, CommonArgs, ListenArgs, SendArgs};
+use args::{Cli, Command, CommonArgs, ListenArgs, SdpArgs, SendArgs, StatusArgs};
 use status::StderrConsole;
 
 /// A station's buffer, unless its founder chooses another.
@@ -41,6 +41,8 @@ pub fn main() -> ExitCode {
     let common = match &cli.command {
         Command::Send(args) => &args.common,
         Command::Listen(args) => &args.common,
+        Command::Status(args) => &args.common,
+        Command::Stop(args) => &args.common,
         Command::Sdp(args) => &args.common,
         Command::Devices(args) => &args.common,
     };
@@ -52,6 +54,11 @@ pub fn main() -> ExitCode {
         Command::Sdp(args) => {
             describe::run(&common_config(&args.common), &mut console).and_then(|text| print(&text))
         }
+        Command::Status(args) => {
+            let common = common_config(&args.common);
+            control::status(&common, args.json, &mut console).and_then(|text| print(&text))
+        }
+        Command::Stop(args) => control::stop(&common_config(&args.common), &mut console),
         Command::Devices(args) => {
             let common = &args.common;
             devices::run(common.group.ip(), common.interface.as_deref())
@@ -144,6 +151,8 @@ fn check(command: &Command) -> Result<(), Error> {
     let name = match command {
         Command::Send(_) => "send",
         Command::Listen(_) => "listen",
+        Command::Status(_) => "status",
+        Command::Stop(_) => "stop",
         Command::Sdp(_) => "sdp",
         Command::Devices(_) => "devices",
     };
@@ -167,10 +176,14 @@ fn check(command: &Command) -> Result<(), Error> {
                 _ => Ok(()),
             }
         }
-        Command::Sdp(args) if args.common.events.as_deref().is_some_and(is_stdout) => usage(
-            "sdp and --events - both want standard output (stdout); send the events to a file",
-        ),
-        Command::Sdp(_) | Command::Devices(_) => Ok(()),
+        Command::Sdp(SdpArgs { common }) | Command::Status(StatusArgs { common, .. })
+            if common.events.as_deref().is_some_and(is_stdout) =>
+        {
+            usage(&format!(
+                "{name} and --events - both want standard output (stdout); send the events to a file"
+            ))
+        }
+        Command::Sdp(_) | Command::Status(_) | Command::Stop(_) | Command::Devices(_) => Ok(()),
     }
 }
 
@@ -181,6 +194,7 @@ fn common_config(args: &CommonArgs) -> CommonConfig {
         ttl: args.ttl,
         name: args.name.clone(),
         events: args.events.clone(),
+        http: args.http,
     }
 }
 
@@ -205,6 +219,9 @@ fn listen_config(args: &ListenArgs) -> ListenConfig {
         once: args.once,
         timeout: args.timeout,
         buffer: args.common.buffer,
+        standby: !args.no_standby,
+        priority: args.priority,
+        cache_bytes: args.cache,
     }
 }
 

@@ -116,6 +116,34 @@ fn is_interface_local(address: Ipv6Addr) -> bool {
     address.octets()[1] & 0x0f <= 1
 }
 
+/// Parses `--cache`: a size with a unit, such as `512MiB`.
+///
+/// # Errors
+/// Without a number or a unit, or less than a megabyte.
+pub fn size(text: &str) -> Result<u64, String> {
+    let wrong =
+        || format!("'{text}' is not a size; write a number with a unit, such as 512MiB or 1GB");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let factor: u64 = match unit {
+        "KiB" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        _ => return Err(wrong()),
+    };
+    let bytes = number.saturating_mul(factor);
+    if bytes < 1_000_000 {
+        return Err(format!(
+            "'{text}' is less than a minute of music: 1MiB at least"
+        ));
+    }
+    Ok(bytes)
+}
+
 /// Parses `--name`.
 ///
 /// # Errors

@@ -9,6 +9,8 @@ mod datagram;
 pub mod device_names;
 pub mod event_log;
 pub mod host;
+pub mod http_client;
+pub mod http_server;
 pub mod interface;
 pub mod pcm_stdout;
 pub mod random;

@@ -1,7 +1,12 @@
 //! Who starts threads? This file, so that each has a name (in `top -H`, in a panic) and a refusal is an error, not a panic.
+//!
+//! Signals that end the program are the main thread's alone: two that come at once would otherwise be handled side by side, and
+//! neither would see that it is the second one.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 /// The system refused a thread.
 #[derive(Debug, thiserror::Error)]
@@ -22,13 +27,18 @@ where
     F: FnOnce() -> T + Send + 'static,
 {
     debug_assert!(name.len() <= 15, "the kernel cuts the thread name {name}");
-    Builder::new()
-        .name(name.to_owned())
-        .spawn(body)
-        .map_err(|source| ThreadError {
-            name: name.to_owned(),
-            source,
-        })
+    let refused = |source| ThreadError {
+        name: name.to_owned(),
+        source,
+    };
+    // A thread inherits the mask of the one that starts it.
+    let ending = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    let mask =
+        (ending.thread_swap_mask(SigmaskHow::SIG_BLOCK)).map_err(|error| refused(error.into()))?;
+    let started = Builder::new().name(name.to_owned()).spawn(body);
+    mask.thread_set_mask()
+        .map_err(|error| refused(error.into()))?;
+    started.map_err(refused)
 }
 
 #[cfg(test)]

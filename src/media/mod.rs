@@ -1,11 +1,14 @@
 //! How does a file become packets, and packets sound? CPU work only: no sockets, no threads, no clock.
 //!
-//! [`source`] decodes a file or pipe to 48 kHz stereo, [`track_encoder`] turns that into Opus packets, [`track`] stores
-//! them while the track grows, [`opus`] holds the encoder and the decoder with the settings every node shares. Files
+//! [`source`] decodes a file or pipe to 48 kHz stereo, [`track_encoder`] turns that into Opus packets, [`library`] keeps
+//! them, with those that were copied from others ([`track`], [`copied_track`]), [`opus`] holds the encoder and the decoder with the settings every node shares. Files
 //! are read only through `Source::open` or a reader that the caller hands in.
 
+pub mod copied_track;
 pub mod device_rate;
 pub mod downmix;
+pub mod library;
+pub mod ogg_export;
 pub mod opus;
 pub mod resample;
 pub mod source;

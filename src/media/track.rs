@@ -211,8 +211,9 @@ impl Track {
     }
 
     fn close_block(&mut self) {
-        self.block_digests
-            .push(hash_of(&self.open.bytes, &self.open.ends));
+        let (bytes, ends) = (&self.open.bytes, &self.open.ends);
+        let packets = (0..ends.len()).filter_map(|i| packet(bytes, ends, i));
+        self.block_digests.push(hash_of(packets));
         self.blocks.push_back(Block {
             bytes: self.open.bytes.as_slice().into(),
             ends: self.open.ends.as_slice().into(),
@@ -222,20 +223,19 @@ impl Track {
     }
 }
 
-fn packet<'a>(bytes: &'a [u8], ends: &[u16], i: usize) -> Option<&'a [u8]> {
+/// Packet `i` of those that lie in `bytes` and end at `ends`.
+pub(super) fn packet<'a>(bytes: &'a [u8], ends: &[u16], i: usize) -> Option<&'a [u8]> {
     let end = usize::from(*ends.get(i)?);
     let start = i.checked_sub(1).map_or(0, |j| usize::from(ends[j]));
     Some(&bytes[start..end])
 }
 
 /// Each packet's length (u16, big-endian) and bytes: without the lengths two cuts of the same bytes would be alike.
-fn hash_of(bytes: &[u8], ends: &[u16]) -> Digest {
+pub(super) fn hash_of<'a>(packets: impl Iterator<Item = &'a [u8]>) -> Digest {
     let mut hasher = blake3::Hasher::new();
-    let mut start = 0;
-    for &end in ends {
-        hasher.update(&(end - start).to_be_bytes());
-        hasher.update(&bytes[usize::from(start)..usize::from(end)]);
-        start = end;
+    for packet in packets {
+        hasher.update(&(packet.len() as u16).to_be_bytes());
+        hasher.update(packet);
     }
     Digest(*hasher.finalize().as_bytes())
 }

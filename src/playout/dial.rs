@@ -302,6 +302,7 @@ mod tests {
             run: None,
             tracks: [None, None],
             name: "idle".into(),
+            succession: Default::default(),
         };
         let _ = dial.handle_heartbeat(&beat, due(slot), due(slot));
         plays(dial, due(slot));

@@ -137,6 +137,7 @@ impl From<EndReason> for OffAirReason {
             EndReason::Ended => OffAirReason::Ended,
             EndReason::Stopped => OffAirReason::Stopped,
             EndReason::Left => OffAirReason::Left,
+            EndReason::SourceLost => OffAirReason::SourceLost,
         }
     }
 }

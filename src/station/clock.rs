@@ -22,6 +22,11 @@ impl StationClock {
         }
     }
 
+    /// The clock whose zero was at this time of the local one, in microseconds.
+    pub const fn with_zero_at(zero_at_us: i64) -> StationClock {
+        StationClock { zero_at_us }
+    }
+
     /// The station's time in microseconds; 0 before the founding.
     pub fn station_us(&self, now: Instant) -> u64 {
         (now.as_micros() as i64)

@@ -2,16 +2,24 @@
 //!
 //! * [`clock`]: the station clock as an affine map of the local one
 //! * [`programme`]: which track's frame plays at which index, in which run
-//! * [`source`]: the tracks in play order, how far each has been encoded, and the loop
+//! * [`playlist`]: the tracks in play order, who encodes each, and the loop
 //! * [`pacing`]: which frames fall due now
-//! * [`node`]: the sender's node: founding, leading, the end
+//! * [`grid`]: when the leader's next frame should arrive
+//! * [`seen`]: which frames were on air lately
+//! * [`roster`]: who is here, and who takes over
+//! * [`random`]: a seeded generator, for random waits
+//! * [`node`]: one node: founding, following, covering, claiming, leading, the end
 //!
 //! Nothing here knows a socket, thread, clock, file or random source: `now` is an argument, actions are return values.
 
 pub mod clock;
+pub mod grid;
 pub mod node;
 pub mod pacing;
+pub mod playlist;
 pub mod programme;
-pub mod source;
+pub mod random;
+pub mod roster;
+pub mod seen;
 
 pub use node::{Config, Event, Frames, Node, Output};

@@ -34,6 +34,13 @@ impl Pacer {
         }
     }
 
+    /// The pace of a run that others have begun, from frame `next` on.
+    pub fn resume(clock: StationClock, run: RunInfo, buffer: Duration, next: FrameIndex) -> Pacer {
+        let mut pacer = Pacer::new(clock, run, buffer);
+        pacer.next = next.max(run.first);
+        pacer
+    }
+
     /// The run's first frame.
     pub fn first(&self) -> FrameIndex {
         self.run.first

@@ -1,25 +1,65 @@
 //! Which track's frame plays at index n, and when?
 //!
 //! The plan that a leader publishes: *entries* lay the tracks end to end on the frame indices, *runs* lay the frame indices
-//! on the station clock. Both only grow at their end, so what was said about an index stays true. The plan is named by a
-//! digest of all it says, never by its version alone: two leaders of different terms can both make "version 4" (PROTOCOL,
-//! trace 1).
+//! on the station clock, and the *list* says what comes after them. Entries and runs only grow at their end, so what was said
+//! about an index stays true. The plan is named by a digest of all it says, never by its version alone: two leaders of
+//! different terms can both make "version 4" (PROTOCOL, trace 1).
 
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-use crate::wire::control::{RunInfo, TrackInfo};
-use crate::wire::ids::{FRAME_MICROS, FrameIndex, PlanDigest, Slot, TrackId};
+use super::playlist::{ListedTrack, PlayList};
+use crate::wire::control::{MAX_TEXT_BYTES, RunInfo, TrackInfo};
+use crate::wire::ids::{FRAME_MICROS, FrameIndex, NodeId, PlanDigest, Slot, TrackId};
 
 /// How long an entry or a run is remembered after its end: 10 s of frames, twice the largest buffer. Entries have at least
 /// one frame each, so never more than this many are kept that are over, also in an endless loop of tiny files.
 pub const KEPT_FRAMES: u64 = 500;
+/// Entries, and runs, of a plan that is received: what is remembered, what is planned ahead, and something to spare.
+const MAX_PARTS: usize = 2 * KEPT_FRAMES as usize;
+/// A plan in bytes: a list of 4,096 tracks with long titles fits.
+pub const MAX_PLAN_BYTES: usize = 2 << 20;
+
+/// Why bytes are no plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// More than any plan has.
+    #[error("plan of {0} bytes, more than {MAX_PLAN_BYTES}")]
+    TooLong(usize),
+    /// Not postcard.
+    #[error("malformed plan of {0} bytes")]
+    Malformed(usize),
+    /// Entries or runs that overlap, go back, or lie beyond time; text that is too long; too many parts.
+    #[error("plan with {0} out of order or range")]
+    Range(&'static str),
+    /// Another plan than the one that was asked for.
+    #[error("plan {got:06x} instead of {asked:06x}")]
+    Digest {
+        /// What was asked for.
+        asked: u32,
+        /// What came.
+        got: u32,
+    },
+}
+
+impl PlanError {
+    /// The name under which it is counted.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            PlanError::TooLong(_) => "plan_too_long",
+            PlanError::Malformed(_) => "plan_malformed",
+            PlanError::Range(_) => "plan_range",
+            PlanError::Digest { .. } => "plan_digest",
+        }
+    }
+}
 
 /// A track on the timeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Which.
     pub track: TrackId,
@@ -59,15 +99,20 @@ impl Entry {
 }
 
 /// The plan of one station.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Programme {
     version: u64,
     runs: VecDeque<RunInfo>,
     entries: VecDeque<Entry>,
     /// Where the next entry begins; while the last one is open, where that begins.
     end: FrameIndex,
+    list: PlayList,
     #[serde(skip)]
     digest: OnceCell<PlanDigest>,
+    /// Named by its version: wrong, and there to be caught by the simulator.
+    #[cfg(debug_assertions)]
+    #[serde(skip)]
+    is_named_by_version: bool,
 }
 
 impl Programme {
@@ -78,7 +123,10 @@ impl Programme {
             runs: VecDeque::new(),
             entries: VecDeque::new(),
             end: first,
+            list: PlayList::default(),
             digest: OnceCell::new(),
+            #[cfg(debug_assertions)]
+            is_named_by_version: false,
         }
     }
 
@@ -89,12 +137,97 @@ impl Programme {
 
     /// The plan's name: 24 bits of BLAKE3 over its postcard form.
     pub fn digest(&self) -> PlanDigest {
+        #[cfg(debug_assertions)]
+        if self.is_named_by_version {
+            return PlanDigest(self.version as u32 & 0x00ff_ffff);
+        }
         *self.digest.get_or_init(|| {
-            let form = postcard::to_stdvec(self).unwrap_or_default();
-            let hash = blake3::hash(&form);
+            let hash = blake3::hash(&self.to_bytes());
             let [a, b, c] = [0, 1, 2].map(|at| u32::from(hash.as_bytes()[at]));
             PlanDigest(a << 16 | b << 8 | c)
         })
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn name_by_version(&mut self) {
+        self.is_named_by_version = true;
+    }
+
+    /// Reads a plan that has a number for a name.
+    #[cfg(debug_assertions)]
+    pub(super) fn from_bytes_by_version(bytes: &[u8]) -> Result<Programme, PlanError> {
+        let malformed = |_| PlanError::Malformed(bytes.len());
+        let mut plan: Programme = postcard::from_bytes(bytes).map_err(malformed)?;
+        plan.name_by_version();
+        Ok(plan)
+    }
+
+    /// The plan as it is sent to those that may take over.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// Reads the plan that `digest` names.
+    ///
+    /// # Errors
+    /// Says why these bytes are not that plan; never panics.
+    pub fn from_bytes(bytes: &[u8], digest: PlanDigest) -> Result<Programme, PlanError> {
+        if bytes.len() > MAX_PLAN_BYTES {
+            return Err(PlanError::TooLong(bytes.len()));
+        }
+        let malformed = |_| PlanError::Malformed(bytes.len());
+        let programme: Programme = postcard::from_bytes(bytes).map_err(malformed)?;
+        programme.check()?;
+        let (asked, got) = (digest.0, programme.digest().0);
+        if asked != got {
+            return Err(PlanError::Digest { asked, got });
+        }
+        Ok(programme)
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        let within = |ok: bool, what| {
+            if ok {
+                Ok(())
+            } else {
+                Err(PlanError::Range(what))
+            }
+        };
+        let in_time = |index: FrameIndex| index.0 < FrameIndex::LIMIT;
+        within(self.entries.len().max(self.runs.len()) <= MAX_PARTS, "size")?;
+        within(self.list.is_sound(MAX_TEXT_BYTES), "list")?;
+        within(in_time(self.end), "end")?;
+        let mut end = self.entries.front().map_or(self.end, |entry| entry.first);
+        for (at, entry) in self.entries.iter().enumerate() {
+            let is_last = at + 1 == self.entries.len();
+            let is_closed = entry.frames.is_some_and(|frames| frames > 0);
+            within(is_closed || is_last && entry.frames.is_none(), "entry")?;
+            within(entry.first == end && entry.from <= 1 << 32, "entry")?;
+            within(
+                entry.title.len().max(entry.artist.len()) <= MAX_TEXT_BYTES,
+                "title",
+            )?;
+            end = entry.end().unwrap_or(end);
+            within(in_time(end), "entry")?;
+        }
+        within(end == self.end, "end")?;
+        let (mut end, mut slot_end) = (FrameIndex(0), Slot(0));
+        for (at, run) in self.runs.iter().enumerate() {
+            let is_last = at + 1 == self.runs.len();
+            within(run.first >= end && run.starts_at >= slot_end, "run")?;
+            within(
+                run.first.0 <= run.starts_at.0 && run.starts_at.0 < FrameIndex::LIMIT,
+                "run",
+            )?;
+            within(
+                run.end.is_some_and(|end| end >= run.first) || is_last,
+                "run",
+            )?;
+            within(run.end.is_none_or(in_time), "run")?;
+            end = run.end.unwrap_or(run.first);
+            slot_end = Slot(run.starts_at.0 + end.since(run.first));
+        }
+        Ok(())
     }
 
     /// Appends a track of so many frames (open, if not known yet), to be played from its frame `from` on.
@@ -157,6 +290,89 @@ impl Programme {
         }
     }
 
+    /// The last run goes on after all: there is more to play.
+    pub fn reopen_run(&mut self) {
+        if let Some(run) = self.runs.back_mut()
+            && run.end.take().is_some()
+        {
+            self.changed();
+        }
+    }
+
+    /// Cuts the entry that `index` belongs to, and all after it, so that the plan ends before `index`.
+    pub fn cut(&mut self, index: FrameIndex) {
+        while self
+            .entries
+            .back()
+            .is_some_and(|entry| entry.first >= index)
+        {
+            self.entries.pop_back();
+        }
+        if let Some(entry) = self.entries.back_mut() {
+            entry.frames = Some(
+                entry
+                    .frames
+                    .unwrap_or(u64::MAX)
+                    .min(index.since(entry.first)),
+            );
+            self.end = entry.end().unwrap_or(index);
+        } else {
+            self.end = index;
+        }
+        self.changed();
+    }
+
+    /// What comes after the entries.
+    pub fn list(&self) -> &PlayList {
+        &self.list
+    }
+
+    /// Changes the list; `change` says whether it did.
+    pub fn change_list(&mut self, change: impl FnOnce(&mut PlayList) -> bool) -> bool {
+        let changed = change(&mut self.list);
+        if changed {
+            self.changed();
+        }
+        changed
+    }
+
+    /// Takes the next track of the list, of which something has to be there, and appends it. `false` if there is none.
+    pub fn append_next(&mut self, is_there: impl Fn(TrackId) -> bool) -> bool {
+        let Some(track) = self.list.take_next(is_there) else {
+            return false;
+        };
+        self.append(track.id, 0, track.frames, &track.title, &track.artist);
+        true
+    }
+
+    /// Whether every track of the list is planned and no other one will come.
+    pub fn is_exhausted(&mut self) -> bool {
+        self.list.is_exhausted()
+    }
+
+    /// The list's word on a track: who encodes it, how long it is.
+    pub fn listed(&self, id: TrackId) -> Option<&ListedTrack> {
+        self.list.track(id)
+    }
+
+    /// Who encodes the track of frame `index`.
+    pub fn owner_at(&self, index: FrameIndex) -> Option<NodeId> {
+        Some(self.listed(self.track_at(index)?.track)?.owner)
+    }
+
+    /// Where frame `index` stands on the station clock, if it is planned to be sent.
+    pub fn slot(&self, index: FrameIndex) -> Option<Slot> {
+        let run = self.run_at(index)?;
+        Some(Slot(run.starts_at.0 + index.since(run.first)))
+    }
+
+    /// The run that `index` belongs to.
+    pub fn run_at(&self, index: FrameIndex) -> Option<RunInfo> {
+        let after = self.runs.partition_point(|run| run.first <= index);
+        let run = self.runs.get(after.checked_sub(1)?)?;
+        run.end.is_none_or(|end| index < end).then_some(*run)
+    }
+
     /// Forgets what ended more than [`KEPT_FRAMES`] before `next`. The last run and the last entry stay.
     pub fn prune(&mut self, next: FrameIndex) {
         let before = next.minus(KEPT_FRAMES);
@@ -169,6 +385,8 @@ impl Programme {
             self.runs.pop_front();
             changed = true;
         }
+        let entries = &self.entries;
+        changed |= (self.list).prune(|track| entries.iter().any(|entry| entry.track == track));
         if changed {
             self.changed();
         }
@@ -190,6 +408,12 @@ impl Programme {
     pub fn track_at(&self, index: FrameIndex) -> Option<&Entry> {
         let entry = self.entries.get(self.position(index)?)?;
         entry.end().is_none_or(|end| index < end).then_some(entry)
+    }
+
+    /// The entries that are not over before `index`.
+    pub fn tracks_from(&self, index: FrameIndex) -> impl Iterator<Item = &Entry> {
+        let over = move |entry: &&Entry| entry.end().is_some_and(|end| end <= index);
+        self.entries.iter().skip_while(over)
     }
 
     /// The entry after the one that `index` belongs to.

@@ -8,6 +8,9 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::election::{
+    Ask, Confirm, MAX_HEIRS, MAX_QUORUM, Reply, Report, Stale, Standing, Succession,
+};
 use super::ids::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term};
 
 /// The first byte of every control datagram.
@@ -26,8 +29,16 @@ pub const BUFFER_MS: RangeInclusive<u32> = 40..=5_000;
 pub enum Message {
     /// "I lead this station": multicast every 100 ms, and unicast in answer to a hello.
     Heartbeat(Box<Heartbeat>),
-    /// "Who is on air?"
+    /// "Who is on air?", and "I am here".
     Hello(Hello),
+    /// "I hear you", from an heir to its leader.
+    Confirm(Confirm),
+    /// A candidate asks for votes.
+    Ask(Ask),
+    /// A voter answers.
+    Reply(Reply),
+    /// "Your term is over".
+    Stale(Stale),
 }
 
 /// A leader's sign of life, with all that a joiner needs.
@@ -57,6 +68,8 @@ pub struct Heartbeat {
     pub tracks: [Option<TrackInfo>; 2],
     /// The leader's name.
     pub name: String,
+    /// For those that may take over.
+    pub succession: Succession,
 }
 
 /// What a station is doing.
@@ -79,6 +92,8 @@ pub enum EndReason {
     Stopped,
     /// The leader left and nobody could take over.
     Left,
+    /// Its source is gone, and what was copied of it has been played.
+    SourceLost,
 }
 
 /// A stretch of frames without a pause (PROTOCOL, "run").
@@ -105,7 +120,7 @@ pub struct TrackInfo {
     pub artist: String,
 }
 
-/// Asks who is on air; the leader answers with a heartbeat by unicast.
+/// Says that a node is there, and asks who is on air: a leader answers a node that follows no station with a heartbeat by unicast.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Who asks.
@@ -114,6 +129,12 @@ pub struct Hello {
     pub name: String,
     /// It will found a station if nobody answers: of founders that hear each other, the one with the lowest id goes first.
     pub founding: bool,
+    /// The station that it follows.
+    pub station: Option<StationId>,
+    /// Whether it could take over.
+    pub standing: Standing,
+    /// How it fares.
+    pub report: Report,
 }
 
 /// Why a datagram on the control port says nothing to us.
@@ -155,7 +176,7 @@ impl ControlError {
 
 impl Message {
     /// How many variants this release knows.
-    const VARIANTS: u32 = 2;
+    const VARIANTS: u32 = 6;
 
     /// Reads a datagram of the control port.
     ///
@@ -197,13 +218,28 @@ impl Message {
             }
         };
         match self {
-            Message::Hello(hello) => within(hello.name.len() <= MAX_NAME_BYTES, "name"),
+            Message::Hello(hello) => {
+                within(hello.name.len() <= MAX_NAME_BYTES, "name")?;
+                within(hello.report.replica_percent <= 100, "replica")
+            }
+            Message::Confirm(confirm) => within(confirm.plan.0 < 1 << 24, "plan"),
+            Message::Ask(ask) => {
+                within(ask.plan.0 < 1 << 24, "plan")?;
+                within(usize::from(ask.rank) <= MAX_HEIRS, "rank")
+            }
+            Message::Reply(reply) => within(reply.plan.0 < 1 << 24, "plan"),
+            Message::Stale(_) => Ok(()),
             Message::Heartbeat(beat) => {
                 within(beat.name.len() <= MAX_NAME_BYTES, "name")?;
                 within(beat.next.0 < FrameIndex::LIMIT, "next")?;
                 within(beat.sent_at_us < 1 << 60, "clock")?;
                 within(BUFFER_MS.contains(&beat.buffer_ms), "buffer")?;
                 within(beat.plan.0 < 1 << 24, "plan")?;
+                let succession = &beat.succession;
+                within(succession.heirs.len() <= MAX_HEIRS, "heirs")?;
+                within((1..=MAX_QUORUM).contains(&succession.quorum), "quorum")?;
+                let offered = succession.offer.map_or(0, |offer| offer.first.0);
+                within(succession.first.0.max(offered) < FrameIndex::LIMIT, "first")?;
                 if let Some(run) = beat.run {
                     let ends = run.first.0..=FrameIndex::LIMIT;
                     let in_order = run.first.0 <= run.starts_at.0
@@ -225,6 +261,7 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::election::Offer;
     use proptest::prelude::*;
 
     fn heartbeat() -> Heartbeat {
@@ -248,6 +285,7 @@ mod tests {
             }),
             tracks: [Some(track("title")), None],
             name: "kitchen".into(),
+            succession: Succession::default(),
         }
     }
 
@@ -284,12 +322,13 @@ mod tests {
             starts_at: Slot(FrameIndex::LIMIT - 1),
             end: Some(FrameIndex(FrameIndex::LIMIT)),
         };
+        let term = Term {
+            counter: u32::MAX,
+            leader: NodeId(u64::MAX),
+        };
         let message = Message::Heartbeat(Box::new(Heartbeat {
             station: StationId(u32::MAX),
-            term: Term {
-                counter: u32::MAX,
-                leader: NodeId(u64::MAX),
-            },
+            term,
             number: u64::MAX,
             sent_at_us: (1 << 60) - 1,
             young: true,
@@ -300,6 +339,19 @@ mod tests {
             run: Some(run),
             tracks: [Some(largest.clone()), Some(largest)],
             name: "n".repeat(MAX_NAME_BYTES),
+            succession: Succession {
+                first: FrameIndex(FrameIndex::LIMIT - 1),
+                version: u64::MAX,
+                heirs: vec![NodeId(u64::MAX); MAX_HEIRS],
+                offer: Some(Offer {
+                    successor: NodeId(u64::MAX),
+                    first: FrameIndex(FrameIndex::LIMIT - 1),
+                }),
+                quorum: MAX_QUORUM,
+                supporters: u16::MAX,
+                over: Some(term),
+                http_port: u16::MAX,
+            },
         }));
         let bytes = message.to_bytes();
         assert!(bytes.len() <= MAX_BYTES, "{} bytes", bytes.len());
@@ -314,6 +366,9 @@ mod tests {
             node: NodeId(1),
             name: "n".repeat(MAX_NAME_BYTES + 1),
             founding: false,
+            station: None,
+            standing: Standing::default(),
+            report: Report::default(),
         });
         let run = |first, starts_at, end: Option<u64>| {
             beat_with(|beat| {
@@ -334,7 +389,7 @@ mod tests {
                 [good.clone(), vec![0; MAX_BYTES]].concat(),
                 ControlError::TooLong(good.len() + MAX_BYTES),
             ),
-            ("variant 2", vec![VERSION, 2], ControlError::Unknown(2)),
+            ("variant 6", vec![VERSION, 6], ControlError::Unknown(6)),
             (
                 "variant of two bytes",
                 vec![VERSION, 0xac, 0x02],
@@ -479,6 +534,16 @@ mod tests {
                     node: NodeId(node),
                     name,
                     founding,
+                    station: founding.then_some(StationId(node as u32)),
+                    standing: Standing {
+                        age_s: node as u32,
+                        standby: founding,
+                        ..Standing::default()
+                    },
+                    report: Report {
+                        received: node,
+                        ..Report::default()
+                    },
                 })
             });
         let numbers = (
@@ -512,6 +577,7 @@ mod tests {
                 run,
                 tracks,
                 name,
+                succession: Succession::default(),
             }))
         });
         prop_oneof![1 => hello, 4 => beat]

@@ -2,14 +2,17 @@
 //!
 //! * [`ids`]: frame index, sequence number, RTP timestamp, station, node, term; wrap-around is dealt with here, once
 //! * [`media`]: one RTP packet with the header element of the protocol
-//! * [`control`]: heartbeats and hellos on the control port
+//! * [`control`]: what nodes say to each other on the control port, and [`election`]: what of it is about who leads
+//! * [`block`]: frames in bulk
 //! * [`foreign`]: one RTP packet of another program, and [`opus`]: how long it sounds
 //! * [`rtcp`]: sender reports and goodbyes, for standard players and from them
 //! * [`sdp`]: the session description for standard players
 //!
 //! Every parser answers with a value or with an error that says what was wrong, in numbers; none panics, whatever comes.
 
+pub mod block;
 pub mod control;
+pub mod election;
 pub mod foreign;
 pub mod ids;
 pub mod media;

@@ -4,8 +4,8 @@ use std::fs;
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use crate::sound::{blocks, frames_of, wav};
-use crate::support::Studio;
+use crate::sound::{blocks, frames_of, strength, wav};
+use crate::support::{Studio, named};
 
 #[test]
 fn sources_without_sound_are_named_and_exit_1() {
@@ -116,18 +116,28 @@ fn port_held_by_another_program_exits_1() {
 }
 
 #[test]
-fn second_sender_exits_1_and_says_who_plays_what() {
+fn second_sender_says_who_plays_what_and_plays_after_it_without_a_gap() {
     let studio = Studio::new();
-    studio.tone("long.wav", 8_000, 440.0);
-    studio.tone("other.wav", 100, 880.0);
+    studio.tone("long.wav", 4_000, 440.0);
+    studio.tone("other.wav", 2_000, 880.0);
+    let listener = studio.listener("listen --output file:out.wav --once --events -");
     let first = studio.start("send long.wav --name kitchen --events -");
-    first.wait_event("on_air");
-    let second = studio.run("send other.wav --name hall").exits(1);
+    first.wait_event("track");
+    let second = studio.run("send other.wav --name hall").exits(0);
     second.says(&["kitchen", "long"]);
-    assert!(
-        first.age() < Duration::from_secs(8),
-        "the first went on while the second asked"
-    );
+    first.finish().exits(0);
+    let events = listener.finish().exits(0).events();
+    let tracks = named(&events, "track");
+    let firsts: Vec<_> = tracks
+        .iter()
+        .map(|track| track["first_frame"].as_u64())
+        .collect();
+    assert_eq!(firsts, [Some(0), Some(201)], "{tracks:?}");
+    assert_eq!(named(&events, "off_air")[0]["reason"], "ended");
+    let sound = studio.recording("out.wav");
+    assert_eq!(blocks(&sound), 201 + 101);
+    let (one, two) = sound.split_at(201 * 1_920);
+    assert!(strength(one, 440.0) > 9_000.0 && strength(two, 880.0) > 9_000.0);
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod pseudo_terminal;
 mod remedies;
 mod sdp;
 mod sound;
+mod station;
 mod stopping;
 mod support;
 mod terminal;

@@ -223,7 +223,7 @@ fn loop_plays_again_and_again_until_it_is_stopped() {
     let listener = studio.listener("listen --output file:out.wav --once --events -");
     let sender = studio.start("send --loop one.wav two.wav --events -");
     sender.wait_events("track", 5);
-    sender.signal(nix::sys::signal::Signal::SIGINT);
+    studio.run("stop").exits(0);
     sender.finish().exits(0);
     let events = listener.finish().exits(0).events();
     let titles: Vec<String> = named(&events, "track")

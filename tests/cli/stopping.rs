@@ -71,12 +71,13 @@ fn sound_that_is_heard_is_faded_out_and_not_cut() {
 }
 
 #[test]
-fn sender_stops_at_each_signal_and_listeners_play_to_its_last_frame() {
+fn sender_without_a_standby_stops_at_each_signal_and_listeners_play_to_its_last_frame() {
     for signal in SIGNALS {
         let studio = Studio::new();
         studio.tone("a.wav", 20_000, 440.0);
         let witness = Witness::of(&studio);
-        let listener = studio.listener("listen --output file:out.wav --once --events -");
+        let listener =
+            studio.listener("listen --output file:out.wav --once --no-standby --events -");
         let sender = studio.start("send a.wav --events -");
         listener.wait_event("tuned_in");
         sender.wait_event("stats");
@@ -103,11 +104,11 @@ fn sender_stops_at_each_signal_and_listeners_play_to_its_last_frame() {
 }
 
 #[test]
-fn sender_that_is_killed_is_lost_after_five_seconds() {
+fn sender_that_is_killed_without_a_standby_is_lost_after_five_seconds() {
     let studio = Studio::new();
     studio.tone("a.wav", 20_000, 440.0);
     let witness = Witness::of(&studio);
-    let listener = studio.listener("listen --output file:out.wav --once --events -");
+    let listener = studio.listener("listen --output file:out.wav --once --no-standby --events -");
     let sender = studio.start("send a.wav");
     listener.wait_event_after("tuned_in", "stats");
     sender.signal(Signal::SIGKILL);

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use nix::sys::socket::{self, ControlMessageOwned, LinkAddr, MsgFlags, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::Lan;
+use crate::net::{Host, Lan};
 
 /// The media port of the default group.
 pub(crate) const MEDIA_PORT: u16 = 5004;
@@ -29,7 +29,7 @@ pub(crate) struct Packet {
     pub(crate) payload: Vec<u8>,
 }
 
-/// A running capture of everything on the bridge.
+/// A running capture.
 pub(crate) struct Capture {
     packets: Arc<Mutex<Vec<Packet>>>,
     stop: Arc<AtomicBool>,
@@ -39,7 +39,16 @@ pub(crate) struct Capture {
 impl Capture {
     /// Listens on the bridge itself, which sees each flooded frame exactly once.
     pub(crate) fn start(lan: &Lan) -> Capture {
-        let socket = crate::net::enter(&lan.switch, open_tap);
+        Capture::tap(&lan.switch, "sw")
+    }
+
+    /// Listens where the cable of `host` ends: what any machine at that place could hear, whatever its firewall says.
+    pub(crate) fn at(host: &Host) -> Capture {
+        Capture::tap(&host.namespace, "lan0")
+    }
+
+    fn tap(space: &str, interface: &'static str) -> Capture {
+        let socket = crate::net::enter(space, move || open_tap(interface));
         let packets = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let (sink, stopped) = (Arc::clone(&packets), Arc::clone(&stop));
@@ -85,7 +94,7 @@ impl Drop for Capture {
     }
 }
 
-fn open_tap() -> Socket {
+fn open_tap(interface: &str) -> Socket {
     const ETH_P_ALL: u16 = 3;
     let protocol = Protocol::from(i32::from(ETH_P_ALL.to_be()));
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
@@ -94,16 +103,16 @@ fn open_tap() -> Socket {
         .unwrap();
     socket::setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).unwrap();
     socket::setsockopt(&socket, sockopt::ReceiveTimestampns, &true).unwrap();
-    socket::bind(socket.as_raw_fd(), &bridge_address()).unwrap();
+    socket::bind(socket.as_raw_fd(), &link_address(interface)).unwrap();
     socket
 }
 
-/// The link address of the bridge. It names no protocol, which leaves the socket the one that it was made with.
-fn bridge_address() -> LinkAddr {
+/// The link address of an interface. It names no protocol, which leaves the socket the one that it was made with.
+fn link_address(name: &str) -> LinkAddr {
     let interfaces = nix::ifaddrs::getifaddrs().unwrap();
-    let mut bridge = interfaces.filter(|interface| interface.interface_name == "sw");
-    let address = bridge.find_map(|interface| interface.address?.as_link_addr().copied());
-    address.expect("the bridge has a link address")
+    let mut named = interfaces.filter(|interface| interface.interface_name == name);
+    let address = named.find_map(|interface| interface.address?.as_link_addr().copied());
+    address.unwrap_or_else(|| panic!("{name} has no link address"))
 }
 
 fn read(socket: &Socket, packets: &Mutex<Vec<Packet>>, stop: &AtomicBool) {
@@ -244,6 +253,14 @@ pub(crate) fn media(packets: &[Packet]) -> Vec<Frame> {
         .iter()
         .filter(|packet| packet.to.port() == MEDIA_PORT);
     media.map(Frame::read).collect()
+}
+
+/// Each frame once, in order, as its first copy was: when the machine stalls, a standby covers for the leader.
+pub(crate) fn first_copies(mut frames: Vec<Frame>) -> Vec<Frame> {
+    let first = frames[0].seq;
+    frames.sort_by_key(|frame| frame.seq.wrapping_sub(first));
+    frames.dedup_by_key(|frame| frame.seq);
+    frames
 }
 
 /// The frames of the media port that came from `from`.

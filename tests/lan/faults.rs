@@ -27,7 +27,13 @@ impl OnAir {
         let lan = Lan::new(1 + listeners + spare)?;
         music::piece(48_000, 2, seconds).save(&lan.dir.join("song.wav"), &[]);
         let capture = Capture::start(&lan);
-        let listen = |host: usize| lan.listen(host, &format!("listener-{host}"), &["--once"]);
+        let listen = |host: usize| {
+            lan.listen(
+                host,
+                &format!("listener-{host}"),
+                &["--once", "--no-standby"],
+            )
+        };
         let mut listeners: Vec<_> = (1..=listeners).map(listen).collect();
         let sender = lan.start(0, "sender", &["send", &lan.path("song.wav")]);
         for listener in &mut listeners {
@@ -312,7 +318,7 @@ fn listener_outlives_a_killed_sender_and_plays_the_next_station() {
     music::piece(48_000, 2, 20.0).save(&lan.dir.join("first.wav"), &[]);
     music::piece(44_100, 2, 3.0).save(&lan.dir.join("second.wav"), &[]);
     let capture = Capture::start(&lan);
-    let mut listener = lan.listen(1, "listener", &[]);
+    let mut listener = lan.listen(1, "listener", &["--no-standby"]);
     let first = lan.start(0, "first", &["send", &lan.path("first.wav")]);
     wait_until(10, "3 s of music", || capture.media_count() >= 150);
     first.signal(Signal::SIGKILL);

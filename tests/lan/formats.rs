@@ -22,7 +22,13 @@ pub(crate) struct Played {
 /// panics unless each listener wrote exactly what the wire carried.
 pub(crate) fn play(lan: &Lan, arguments: &[&str], limit_s: u64) -> Played {
     let capture = Capture::start(lan);
-    let listen = |host: usize| lan.listen(host, &format!("listener-{host}"), &["--once"]);
+    let listen = |host: usize| {
+        lan.listen(
+            host,
+            &format!("listener-{host}"),
+            &["--once", "--no-standby"],
+        )
+    };
     let mut listeners: Vec<_> = (1..lan.hosts.len()).map(listen).collect();
     let mut sender = lan.start(0, "sender", arguments);
     sender.wait_for_code(limit_s, 0);

@@ -180,6 +180,15 @@ impl Host {
 
     /// From now on `per_mille` of the media packets (port 5004) vanish at random on their way in.
     pub(crate) fn start_loss(&self, per_mille: u32) {
+        self.lose("udp dport 5004", per_mille);
+    }
+
+    /// The same for all that comes by UDP: media, reports and control.
+    pub(crate) fn start_loss_of_all(&self, per_mille: u32) {
+        self.lose("meta l4proto udp", per_mille);
+    }
+
+    fn lose(&self, what: &str, per_mille: u32) {
         self.nft(&format!(
             "table inet loss {{
                 chain lottery {{
@@ -187,10 +196,29 @@ impl Host {
                 }}
                 chain input {{
                     type filter hook input priority 0
-                    iifname \"lan0\" udp dport 5004 jump lottery
+                    iifname \"lan0\" {what} jump lottery
                 }}
             }}"
         ));
+    }
+
+    /// From now on nothing that these hosts send gets in here. (Nothing gets out to them if they do the same.)
+    pub(crate) fn part_from<'a>(&self, others: impl IntoIterator<Item = &'a Host>) {
+        let addresses: Vec<_> = others.into_iter().map(|host| host.ip.to_string()).collect();
+        self.nft(&format!(
+            "table ip parted {{
+                chain input {{
+                    type filter hook input priority -1
+                    iifname \"lan0\" ip saddr {{ {} }} drop
+                }}
+            }}",
+            addresses.join(", ")
+        ));
+    }
+
+    /// Ends it.
+    pub(crate) fn join_again(&self) {
+        self.nft("delete table ip parted");
     }
 
     /// Ends the loss and says how many packets the kernel dropped.

@@ -20,7 +20,7 @@ const GROUP_IN_IGMP: &str = "4D4DFFEF";
 const GROUP_IN_IGMP6: &str = "ff1500000000000000000000cc520001";
 
 /// Every host looks as if it had been suspended for this long: the two clocks differ by it.
-const SUSPENDED_S: u32 = 5_000;
+pub(crate) const SUSPENDED_S: u32 = 5_000;
 
 /// How long anything that should happen at once may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -19,7 +19,7 @@ fn second_sender_is_told_who_plays_what_and_the_first_is_not_disturbed() {
         &["-metadata", "title=Blue Test"],
     );
     let capture = Capture::start(&lan);
-    let mut listener = lan.listen(2, "listener", &["--once"]);
+    let mut listener = lan.listen(2, "listener", &["--once", "--no-standby"]);
     let mut first = lan.start(
         0,
         "first",
@@ -27,20 +27,21 @@ fn second_sender_is_told_who_plays_what_and_the_first_is_not_disturbed() {
     );
     listener.await_event("tuned_in", 1, 10);
     let mut second = lan.start(1, "second", &["send", &lan.path("blue.flac")]);
-    second.wait_for_code(5, 1);
+    first.wait_for_code(30, 0);
+    second.wait_for_code(30, 0);
     let complaint = second.stderr();
     for word in ["239.255.77.77", "Blue Test", "studio-7"] {
         assert!(complaint.contains(word), "{word:?} is not in {complaint}");
     }
-    first.wait_for_code(30, 0);
     listener.wait_for_code(10, 0);
-    let frames = capture::media(&capture.stop());
-    assert!(
-        frames.iter().all(|frame| frame.from == frames[0].from),
-        "one sender on the media port"
-    );
+    let frames = capture::first_copies(capture::media(&capture.stop()));
     reference::assert_one_run(&frames);
-    assert_eq!(frames.len(), reference::frames_of(7 * 48_000));
+    let song = reference::frames_of(7 * 48_000);
+    assert_eq!(
+        frames.len(),
+        2 * song,
+        "the second one's song comes after the first one's"
+    );
     reference::assert_same(
         &wav::read_blocks(&lan.wav("listener")),
         &reference::decode(&frames),
@@ -56,7 +57,7 @@ fn of_two_senders_started_at_the_same_instant_exactly_one_remains() {
     for attempt in 0..if proof() { 20 } else { 4 } {
         let capture = Capture::start(&lan);
         let name = |role: &str| format!("{role}-{attempt}");
-        let mut listener = lan.listen(2, &name("listener"), &["--once"]);
+        let mut listener = lan.listen(2, &name("listener"), &["--once", "--no-standby"]);
         let mut senders = [0, 1].map(|host| {
             lan.start(
                 host,
@@ -78,21 +79,21 @@ fn of_two_senders_started_at_the_same_instant_exactly_one_remains() {
         let codes = senders.each_mut().map(|sender| sender.wait(30).code());
         listener.wait_for_code(10, 0);
         let complaints = senders.each_ref().map(|sender| sender.stderr());
-        let winner = codes.iter().position(|code| *code == Some(0));
-        let (Some(winner), true) = (winner, codes.contains(&Some(1))) else {
-            panic!("codes {codes:?}: {complaints:#?}");
-        };
+        assert_eq!(codes, [Some(0); 2], "{complaints:#?}");
+        let joined = |stderr: &String| stderr.contains("what is sent here plays after that");
+        let winner = usize::from(joined(&complaints[0]));
+        assert!(joined(&complaints[1 - winner]), "{complaints:#?}");
         let packets = capture.stop();
-        let [kept, lost] =
-            [winner, 1 - winner].map(|host| capture::media_from(&packets, lan.hosts[host].ip));
+        let kept = capture::first_copies(capture::media(&packets));
+        let lost = capture::media_from(&packets, lan.hosts[1 - winner].ip);
         println!("attempt {attempt}: host {winner} remained");
-        assert_eq!(
-            lost.len(),
-            0,
-            "attempt {attempt}: frames of the one that yielded"
+        // When the machine stalls, the one that joined covers for the other.
+        assert!(
+            lost.iter().all(|frame| frame.flags & 1 == 1),
+            "attempt {attempt}: frames sent by the one that joined"
         );
         reference::assert_one_run(&kept);
-        assert_eq!(kept.len(), reference::frames_of(3 * 48_000));
+        assert_eq!(kept.len(), 2 * reference::frames_of(3 * 48_000));
         let heard = wav::read_blocks(&lan.wav(&name("listener")));
         reference::assert_same(
             &heard,
@@ -108,7 +109,7 @@ fn pipe_that_starves_makes_a_pause_on_air_and_no_gap_in_the_sound() {
     let bytes = music::piece(48_000, 2, 6.0).wav();
     let (now, later) = bytes.split_at(44 + 3 * 48_000 * 4);
     let capture = Capture::start(&lan);
-    let mut listener = lan.listen(1, "listener", &["--once"]);
+    let mut listener = lan.listen(1, "listener", &["--once", "--no-standby"]);
     let mut sender = lan.start_with(0, "sender", &["send", "-"], |command| {
         command.stdin(Stdio::piped());
     });
@@ -169,7 +170,7 @@ fn ipv6_group_plays_from_end_to_end() {
         lan.listen(
             host,
             &format!("listener-{host}"),
-            &["--once", "--group", GROUP],
+            &["--once", "--no-standby", "--group", GROUP],
         )
     });
     let mut sender = lan.start(

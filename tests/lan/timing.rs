@@ -128,8 +128,13 @@ fn both_counters_wrap_in_the_middle_of_the_music_and_nobody_hears_it() {
     let Some(lan) = Lan::new(3) else { return };
     music::piece(48_000, 2, 5.0).save(&lan.dir.join("song.wav"), &[]);
     let capture = Capture::start(&lan);
-    let mut listeners =
-        [1, 2].map(|host| lan.listen(host, &format!("listener-{host}"), &["--once"]));
+    let mut listeners = [1, 2].map(|host| {
+        lan.listen(
+            host,
+            &format!("listener-{host}"),
+            &["--once", "--no-standby"],
+        )
+    });
     let mut sender = lan.start_with(0, "sender", &["send", &lan.path("song.wav")], |command| {
         command.env("LANRADIO_DEBUG_WRAP_IN", "100");
     });
@@ -178,7 +183,7 @@ fn listener_that_joins_in_the_middle_is_exact_from_its_first_block() {
     crate::process::wait_until(5, "3 s of music", || capture.media_count() >= 150);
     let mut listeners = Vec::new();
     for host in 1..4 {
-        listeners.push(lan.listen(host, &format!("late-{host}"), &["--once"]));
+        listeners.push(lan.listen(host, &format!("late-{host}"), &["--once", "--no-standby"]));
         std::thread::sleep(Duration::from_millis(330));
     }
     sender.wait_for_code(30, 0);
@@ -216,7 +221,8 @@ fn buffer_of_40_ms_plays_a_lossless_network_cleanly() {
     let mut shares = Vec::new();
     for attempt in 0..3 {
         let names = [1, 2].map(|host| format!("listener-{host}-{attempt}"));
-        let mut listeners = [1, 2].map(|host| lan.listen(host, &names[host - 1], &["--once"]));
+        let mut listeners =
+            [1, 2].map(|host| lan.listen(host, &names[host - 1], &["--once", "--no-standby"]));
         let mut sender = lan.start(
             0,
             &format!("sender-{attempt}"),

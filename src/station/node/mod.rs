@@ -1,17 +1,41 @@
-//! What does a sender's node do, and when?
+//! What does a node do, and when?
 //!
-//! It listens whether the group is free (*founding*), then paces the programme on the group (*leading*), and when that has
-//! ended stays until the last frame had time to play (*over*). Run loop: give it inputs with `handle_*`, call
-//! [`Node::handle_timeout`] at [`Node::poll_timeout`] or at any other time (early or repeated calls do nothing), then take
-//! every [`Node::poll_output`]. Drain all sockets into it before `handle_timeout`: a node that stood still must hear what
-//! happened meanwhile before it speaks.
+//! A node that has something to send listens whether the group is free (*founding*), then paces the programme on the group
+//! (*leading*), and when that has ended stays until the last frame had time to play (*over*). Every other node *follows* the
+//! station that it hears: it keeps the plan, and when the leader falls silent it covers, then claims (PROTOCOL). Run loop: give
+//! it inputs with `handle_*`, call [`Node::handle_timeout`] at [`Node::poll_timeout`] or at any other time (early or repeated
+//! calls do nothing), then take every [`Node::poll_output`]. Drain all sockets into it before `handle_timeout`: a node that
+//! stood still must hear what happened meanwhile before it speaks.
 //!
-//! * this file: what goes in and what comes out
-//! * `roles`: founding, leading, over, and how they follow each other
-//! * `on_air`: what a leader does at each wake: plan, send, starve, beat
+//! * this file: the node, and what goes in
+//! * `queries`: what can be read from it
+//! * `interface`: what it is told, what it wants done, what it has to tell
+//! * `roles`: the roles, and how they follow each other
+//! * `on_air`: what a leader does at each wake: plan, send, starve; `beating`: how it says that it is there
+//! * `flaws`: rules that can be left out, to see that the simulator notices
+//! * `following`: what a follower learns from its leader, and when it changes to another one
+//! * `covering`: sending what the leader should have sent
+//! * `claiming`: becoming the leader, by the votes of the others
+//! * `membership`: hellos, heirs, confirmations
+//! * `handing_over`: leaving without being missed
+//! * `merging`: two leaders of one station
+//! * `copying`: the plan and the frames that are not here yet
+//! * `submitting`: one's own tracks in the programme of another
 
+mod beating;
+mod claiming;
+mod copying;
+mod covering;
+mod flaws;
+mod following;
+mod handing_over;
+mod interface;
+mod membership;
+mod merging;
 mod on_air;
+mod queries;
 mod roles;
+mod submitting;
 #[cfg(test)]
 mod tests;
 
@@ -19,138 +43,79 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::programme::Programme;
-use super::source::Source;
+use super::playlist::ListedTrack;
+use super::programme::{PlanError, Programme};
+use super::random::Random;
+use super::roster::Roster;
+use super::seen::Seen;
 use crate::time::Instant;
-use crate::wire::control::{EndReason, Hello, MAX_NAME_BYTES, MAX_TEXT_BYTES, Message, State};
-use crate::wire::ids::{FRAME_MICROS, Numbering};
+use crate::wire::control::{EndReason, MAX_NAME_BYTES, MAX_TEXT_BYTES, Message};
+use crate::wire::election::{Report, Standing};
+use crate::wire::ids::Numbering;
 use crate::wire::media::MediaPacket;
-use crate::wire::{FrameIndex, NodeId, StationId, Term, TrackId, clip};
+use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId, clip};
+use claiming::Voter;
+use copying::Copying;
+pub use copying::Fetch;
+#[cfg(debug_assertions)]
+#[doc(hidden)]
+pub use flaws::Flaw;
+pub use interface::{Config, Event, Frames, Output, Playing};
 use roles::{Phase, Role};
+pub use submitting::{Submission, SubmissionError};
 
 /// How many frames must be ready before a run starts: the cover horizon H of PROTOCOL.
 pub const CUSHION_FRAMES: u64 = 25;
 /// How often a leader says that it is there.
 pub const HEARTBEAT: Duration = Duration::from_millis(100);
+/// The same when others wait for it: in a contest, in a hand-over, with a quorum.
+pub const HURRIED_HEARTBEAT: Duration = Duration::from_millis(20);
 /// Answers to hellos in any one second: the bound on what others can make this node send.
 pub const MAX_ANSWERS_PER_SECOND: usize = 20;
 /// How many other stations on the group are named in warnings.
 const MAX_WARNED_OF: usize = 16;
 
-/// What a node has to know when it starts.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// This process; drawn at random.
-    pub node: NodeId,
-    /// What it is called; cut to [`MAX_NAME_BYTES`].
-    pub name: String,
-    /// The station that it founds; drawn at random.
-    pub station: StationId,
-    /// The station's buffer, 40 ms to 5 s: at least one frame, at most half of what the programme remembers.
-    pub buffer: Duration,
-    /// Play the list for ever.
-    pub looped: bool,
-    /// Where frame indices and the station clock begin: 0, unless a debug setting lets the station look old.
-    pub first_frame: FrameIndex,
-}
-
-/// Where the encoded frames are.
-pub trait Frames {
-    /// Frame `k` of a track, if it is held.
-    fn packet(&self, track: TrackId, k: u64) -> Option<&[u8]>;
-}
-
-/// What a node wants done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Send this to the media port of the group.
-    Media(Vec<u8>),
-    /// Send this to the RTCP port of the group.
-    Rtcp(Vec<u8>),
-    /// Send this to the control port of the group, or to one node.
-    Control {
-        /// One node; `None` is the group.
-        to: Option<SocketAddr>,
-        /// The datagram.
-        bytes: Vec<u8>,
-    },
-    /// Tell the user.
-    Event(Event),
-}
-
-/// What a user or a script may want to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The station is on air.
-    OnAir {
-        /// Which.
-        station: StationId,
-        /// Its first term.
-        term: Term,
-    },
-    /// Who leads.
-    Leader {
-        /// In which term.
-        term: Term,
-        /// Why.
-        reason: &'static str,
-    },
-    /// A track has begun.
-    Track {
-        /// Its title.
-        title: String,
-        /// Who plays; may be empty.
-        artist: String,
-        /// The index of its first frame.
-        first_frame: FrameIndex,
-    },
-    /// The source is slower than real time: nothing is sent until enough is ready.
-    Idle,
-    /// The station has left the air.
-    OffAir {
-        /// Why.
-        reason: EndReason,
-    },
-    /// Something to tell, though playing goes on.
-    Warning(String),
-    /// Another station is on air; this one is not, or not any more.
-    Busy {
-        /// Its leader's name; empty if only its packets were heard.
-        name: String,
-        /// What it plays; may be empty.
-        title: String,
-        /// Who plays there; may be empty.
-        artist: String,
-        /// Which station.
-        station: StationId,
-        /// From where it was heard.
-        addr: Option<SocketAddr>,
-    },
-    /// Nothing more will come out of this node.
-    Done,
-}
-
-/// What is on air right now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Playing {
-    /// The track's title.
-    pub title: String,
-    /// Who plays; may be empty.
-    pub artist: String,
-    /// How much of it has been sent.
-    pub position: Duration,
-    /// Its length, once that is known.
-    pub duration: Option<Duration>,
-}
-
-/// A sender's node.
+/// One node of a station.
 #[derive(Debug)]
 pub struct Node {
     config: Config,
     numbering: Numbering,
     role: Role,
-    source: Source,
+    /// The plan: the leader's own, or a follower's copy of it.
     programme: Programme,
+    roster: Roster,
+    /// What was on air lately.
+    seen: Seen,
+    voter: Voter,
+    copying: Copying,
+    random: Random,
+    /// When this node started.
+    born: Instant,
+    /// When it says hello next.
+    hello_at: Instant,
+    /// When it was last asked to come back: much later means that it stood still.
+    wake_at: Option<Instant>,
+    /// When it last had a turn, or heard something.
+    active_at: Instant,
+    /// Until when it only listens, as it stood still.
+    listen_until: Instant,
+    /// It stepped down a moment ago: for how long it lets others claim first.
+    back_off: merging::BackOff,
+    /// How it fares, as its owner says.
+    report: Report,
+    /// How far it could take over, and when it last looked.
+    standing: Standing,
+    assessed_at: Option<Instant>,
+    /// It led, and has handed over.
+    relieved: Option<handing_over::Relieved>,
+    /// What this node came to send.
+    own: Vec<submitting::OwnTrack>,
+    /// More of it will come.
+    is_source_open: bool,
+    /// When it is submitted again.
+    submit_at: Option<Instant>,
+    #[cfg(debug_assertions)]
+    flaw: Option<flaws::Flaw>,
     outputs: VecDeque<Output>,
     /// The latest time that was heard of: time that goes back is ignored.
     latest: Instant,
@@ -177,9 +142,32 @@ impl Node {
         };
         let mut node = Node {
             numbering: Numbering::of(config.station),
-            role: Role::founding(now),
-            source: Source::new(config.looped),
+            role: if config.sends {
+                Role::founding(now)
+            } else {
+                Role::Waiting { station: None }
+            },
             programme: Programme::new(config.first_frame),
+            roster: Roster::default(),
+            seen: Seen::default(),
+            voter: Voter::default(),
+            copying: Copying::default(),
+            random: Random::new(config.seed),
+            born: now,
+            hello_at: now,
+            wake_at: None,
+            active_at: now,
+            listen_until: now,
+            back_off: merging::BackOff::default(),
+            report: Report::default(),
+            standing: Standing::default(),
+            assessed_at: None,
+            relieved: None,
+            own: Vec::new(),
+            is_source_open: config.sends,
+            submit_at: None,
+            #[cfg(debug_assertions)]
+            flaw: None,
             outputs: VecDeque::new(),
             latest: now,
             fed: false,
@@ -192,76 +180,192 @@ impl Node {
             skipped: 0,
             config,
         };
-        node.ask();
+        if node.config.sends {
+            let (owner, looped) = (node.config.node, node.config.looped);
+            node.programme.change_list(|list| {
+                list.set_looped(looped);
+                list.open(owner)
+            });
+            node.say_hello();
+        }
         node
     }
 
-    /// A message came in on the control port or on this node's own socket.
-    pub fn handle_control(&mut self, from: SocketAddr, message: &Message, now: Instant) {
-        self.latest = self.latest.max(now);
-        match message {
-            Message::Hello(hello) if hello.node != self.config.node => {
-                self.answer(from);
-                self.hear_founder(hello);
-            }
-            Message::Heartbeat(beat) if beat.term.leader != self.config.node => {
-                self.hear_leader(from, beat)
-            }
-            // Our own, looped back by the kernel.
-            Message::Hello(_) | Message::Heartbeat(_) => {}
+    /// A listener has tuned in to a station, or to none: that one is followed.
+    pub fn follow(&mut self, station: Option<StationId>) {
+        let follows = match &self.role {
+            Role::Waiting { station } => *station,
+            Role::Following(_) => Some(self.config.station),
+            _ => return,
+        };
+        if follows != station {
+            self.become_waiting(station);
         }
     }
 
-    /// A packet came in on the media port (our own come back by loopback; other programs' RTP is not for this node).
-    pub fn handle_media(&mut self, packet: &MediaPacket<'_>, now: Instant) {
+    /// A message came in on the control port or on this node's own socket.
+    pub fn handle_control(
+        &mut self,
+        from: SocketAddr,
+        message: &Message,
+        arrived: Instant,
+        now: Instant,
+    ) {
         self.latest = self.latest.max(now);
-        if let Role::Founding { media_heard, .. } = &mut self.role {
-            media_heard.get_or_insert(packet.station);
+        self.notice_absence();
+        let me = self.config.node;
+        match message {
+            Message::Hello(hello) if hello.node != me => self.hear_hello(from, hello),
+            Message::Heartbeat(beat) if beat.term.leader != me => {
+                self.hear_leader(from, beat, arrived.min(self.latest));
+            }
+            Message::Confirm(confirm) if confirm.node != me => self.hear_confirm(from, confirm),
+            Message::Ask(ask) if ask.node != me => self.hear_candidate(from, ask),
+            Message::Reply(reply) if reply.candidate == me => self.hear_voter(from, reply),
+            Message::Stale(stale) if stale.node != me => self.hear_stale(stale),
+            // Our own, looped back by the kernel, or for others.
+            _ => {}
         }
+    }
+
+    /// A packet came in on the media port (not this node's own; other programs' RTP is not for it).
+    pub fn handle_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant, now: Instant) {
+        self.latest = self.latest.max(now);
+        self.notice_absence();
+        match &mut self.role {
+            Role::Founding { media_heard, .. } => {
+                media_heard.get_or_insert(packet.station);
+            }
+            Role::Following(_) | Role::Leading { .. } if packet.station == self.config.station => {
+                self.hear_media(packet, arrived.min(self.latest));
+            }
+            _ => {}
+        }
+    }
+
+    /// The plan that was asked for has come.
+    ///
+    /// # Errors
+    /// Says why these bytes are not that plan.
+    pub fn handle_plan(
+        &mut self,
+        digest: PlanDigest,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), PlanError> {
+        self.latest = self.latest.max(now);
+        #[cfg(debug_assertions)]
+        let plan = if self.has(flaws::Flaw::VersionNotDigest) {
+            Programme::from_bytes_by_version(bytes)
+        } else {
+            Programme::from_bytes(bytes, digest)
+        };
+        #[cfg(not(debug_assertions))]
+        let plan = Programme::from_bytes(bytes, digest);
+        self.copying.plan_answered();
+        self.take_plan(plan?);
+        Ok(())
+    }
+
+    /// Frames that were asked for have come and are held now, or will not come.
+    pub fn handle_frames(&mut self, came: bool, now: Instant) {
+        self.latest = self.latest.max(now);
+        self.copying.frames_answered(came, self.latest);
+        self.fed = true;
     }
 
     /// A track was opened: it plays after those before it.
     pub fn add_track(&mut self, track: TrackId, title: &str, artist: &str) {
-        self.source.add(
-            track,
-            clip(title, MAX_TEXT_BYTES).to_owned(),
-            clip(artist, MAX_TEXT_BYTES).to_owned(),
-        );
-    }
-
-    /// A track has `frames` frames by now.
-    pub fn track_grew(&mut self, track: TrackId, frames: u64) {
-        self.source.grew(track, frames);
+        let track = ListedTrack {
+            id: track,
+            owner: self.config.node,
+            title: clip(title, MAX_TEXT_BYTES).to_owned(),
+            artist: clip(artist, MAX_TEXT_BYTES).to_owned(),
+            frames: None,
+            digest: None,
+        };
+        self.own.push(submitting::OwnTrack::new(track.clone()));
+        if self.plans() {
+            self.programme.change_list(|list| list.add(track));
+        }
         self.fed = true;
     }
 
-    /// A track has `frames` frames, and no more will come.
-    pub fn track_finished(&mut self, track: TrackId, frames: u64) {
-        self.source.finish_track(track, frames);
+    /// Whether the plan is this node's own to change.
+    fn plans(&self) -> bool {
+        matches!(self.role, Role::Founding { .. } | Role::Leading { .. })
+    }
+
+    /// A track has more frames than before.
+    pub fn track_grew(&mut self) {
+        self.fed = true;
+    }
+
+    /// A track has `frames` frames, and no more will come; `digest` is BLAKE3 over all of it.
+    pub fn track_finished(&mut self, track: TrackId, frames: u64, digest: Option<[u8; 32]>) {
+        if let Some(own) = self.own.iter_mut().rfind(|own| own.track.id == track) {
+            (own.track.frames, own.track.digest) = (Some(frames), digest);
+        }
+        if self.plans() {
+            self.programme
+                .change_list(|list| list.finish_track(track, frames, digest));
+        }
         self.fed = true;
     }
 
     /// No more tracks will come.
     pub fn source_finished(&mut self) {
-        self.source.finish();
+        let owner = self.config.node;
+        self.is_source_open = false;
+        if self.plans() {
+            self.programme.change_list(|list| list.close(owner));
+        }
         self.fed = true;
+    }
+
+    /// The list is not played again after all: its frames do not fit into memory.
+    pub fn play_once(&mut self) {
+        self.programme.change_list(|list| {
+            let was = list.is_looped();
+            list.set_looped(false);
+            was
+        });
+    }
+
+    /// How this node fares, for those that ask.
+    pub fn set_report(&mut self, report: Report) {
+        self.report = report;
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant, frames: &dyn Frames) {
         self.latest = self.latest.max(now);
+        self.notice_absence();
+        if self.is_listening() {
+            return;
+        }
         self.fed = false;
         self.go_on_founding();
+        let attended = self.attend(frames);
+        let relieved = self.keep_relieved();
         self.lead(frames);
         self.wind_up();
+        let member = self.keep_membership(frames);
+        let copying = self.copy(frames);
+        let submits = self.submit();
+        self.wake_at = [attended, relieved, member, copying, submits]
+            .into_iter()
+            .flatten()
+            .min();
     }
 
-    /// The user wants to leave: the programme ends after the frame last sent.
+    /// The user wants to leave: an heir goes on, or the programme ends after the frame last sent if there is none. Asked
+    /// again, it does not wait for anything.
     pub fn handle_leave(&mut self, now: Instant) {
         self.latest = self.latest.max(now);
         match &mut self.role {
-            Role::Founding { .. } => self.become_gone(),
-            Role::Leading { .. } => self.become_over(EndReason::Left),
+            Role::Founding { .. } | Role::Waiting { .. } | Role::Following(_) => self.become_gone(),
+            Role::Leading { .. } => self.leave(),
             Role::Over {
                 until,
                 beats_left,
@@ -274,19 +378,46 @@ impl Node {
         }
     }
 
+    /// Ends the programme for everybody; `false` if this node does not lead.
+    pub fn handle_stop(&mut self, reason: EndReason, now: Instant) -> bool {
+        self.latest = self.latest.max(now);
+        let leads = matches!(self.role, Role::Leading { .. });
+        if leads {
+            self.become_over(reason);
+        }
+        leads
+    }
+
     /// The next thing to do, in order.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When to call [`Node::handle_timeout`] next; `None` when the node is done.
+    /// When to call [`Node::handle_timeout`] next; `None` when the node is done, or only waits to be told of a station.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let fed = self.fed.then_some(self.latest);
+        let next = [fed, self.wake_at, self.poll_work()]
+            .into_iter()
+            .flatten()
+            .min();
+        let listens = self.latest < self.listen_until;
+        next.map(|at| {
+            if listens {
+                at.max(self.listen_until)
+            } else {
+                at
+            }
+        })
+    }
+
+    /// When the work of a founder or a leader is due.
+    fn poll_work(&self) -> Option<Instant> {
         match &self.role {
             Role::Founding { ask_at, until, .. } => Some(ask_at.unwrap_or(*until)),
-            Role::Leading { lead, phase } => {
+            Role::Leading { lead, phase, .. } => {
                 let work = match phase {
                     Phase::Playing(pacer) => Some(pacer.poll_timeout()),
-                    Phase::Idle { .. } => self.fed.then_some(self.latest),
+                    Phase::Idle { .. } => None,
                 };
                 let beat = lead.clock.local(lead.beat_due);
                 Some(work.map_or(beat, |work| work.min(beat)))
@@ -298,81 +429,7 @@ impl Node {
                 ..
             } => Some(*beat_at.min(until)),
             Role::Over { beat_at, .. } => Some(*beat_at),
-            Role::Gone => None,
-        }
-    }
-
-    /// What the station is doing; `None` before it is founded and after it is gone.
-    pub fn state(&self) -> Option<State> {
-        match &self.role {
-            Role::Leading {
-                phase: Phase::Playing(_),
-                ..
-            } => Some(State::Playing),
-            Role::Leading {
-                phase: Phase::Idle { .. },
-                ..
-            } => Some(State::Idle),
-            Role::Over { reason, .. } => Some(State::Over(*reason)),
-            Role::Founding { .. } | Role::Gone => None,
-        }
-    }
-
-    /// The term in which this node leads.
-    pub fn term(&self) -> Option<Term> {
-        self.role.lead().map(|lead| lead.term)
-    }
-
-    /// The next frame to send.
-    pub fn next(&self) -> FrameIndex {
-        self.role.next().unwrap_or(self.config.first_frame)
-    }
-
-    /// The plan.
-    pub fn programme(&self) -> &Programme {
-        &self.programme
-    }
-
-    /// The track that the frame last sent belongs to.
-    pub fn playing(&self) -> Option<Playing> {
-        let next = self.role.next().filter(|_| self.frames_sent > 0)?;
-        let entry = self.programme.track_at(next.minus(1))?;
-        Some(Playing {
-            title: entry.title.clone(),
-            artist: entry.artist.clone(),
-            position: Duration::from_micros((entry.from + next.since(entry.first)) * FRAME_MICROS),
-            duration: entry.duration(),
-        })
-    }
-
-    /// Frames sent since the founding.
-    pub fn frames_sent(&self) -> u64 {
-        self.frames_sent
-    }
-
-    /// Frames that were due and not sent: this machine stood still for longer than the buffer, or a frame was missing.
-    pub fn skipped(&self) -> u64 {
-        self.skipped
-    }
-
-    fn ask(&mut self) {
-        let hello = Hello {
-            node: self.config.node,
-            name: self.config.name.clone(),
-            founding: true,
-        };
-        let bytes = Message::Hello(hello).to_bytes();
-        self.outputs.push_back(Output::Control { to: None, bytes });
-    }
-
-    fn answer(&mut self, to: SocketAddr) {
-        let second_ago = self.latest - Duration::from_secs(1);
-        while self.answered_at.front().is_some_and(|&at| at <= second_ago) {
-            self.answered_at.pop_front();
-        }
-        if self.role.lead().is_some() && self.answered_at.len() < MAX_ANSWERS_PER_SECOND {
-            self.answered_at.push_back(self.latest);
-            self.beat(Some(to));
+            Role::Waiting { .. } | Role::Following(_) | Role::Gone => None,
         }
     }
 

@@ -2,115 +2,93 @@
 //!
 //! It plans ahead, starts a run when enough is ready, sends the frames that are due, and says that it is there. Heartbeats
 //! stand on every fifth slot of the station clock: while frames are on air they cost no wake-up of their own.
+//!
+//! Nothing that is said of a frame may change less than the cover horizon before it (PROTOCOL, "change of plan"): the end of a
+//! run, too, is named that early. So a leader looks [`CUSHION_FRAMES`] ahead before each frame: what is not ready then, is not
+//! in this run.
 
-use super::roles::{Phase, Role, YOUNG};
-use super::{CUSHION_FRAMES, Event, Frames, HEARTBEAT, Node, Output};
+use super::flaws::Flaw;
+use super::roles::{Phase, Role};
+use super::{CUSHION_FRAMES, Event, Frames, Node, Output};
 use crate::station::pacing::Pacer;
-use crate::wire::control::{BUFFER_MS, EndReason, Heartbeat, Message, RunInfo};
+use crate::station::playlist::PlayList;
+use crate::wire::control::{EndReason, RunInfo};
 use crate::wire::ids::FRAME_MICROS;
 use crate::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
-use crate::wire::{FRAME, FrameIndex, Slot, rtcp};
+use crate::wire::{FrameIndex, Slot, TrackId};
 
 /// How far ahead the programme is planned: twice the cover horizon, so that a change is announced at least one horizon before
-/// it takes effect.
+/// it takes effect. As much has to be ready before a run starts, so that a source that is not steady does not end it at once.
 const PLANNED_FRAMES: u64 = 2 * CUSHION_FRAMES;
-/// Slots from one heartbeat to the next.
-const HEARTBEAT_SLOTS: u64 = (HEARTBEAT.as_micros() / FRAME.as_micros()) as u64;
 /// Slots from one sender report to the next: 5 s (RFC 3550 section 6.2).
 const REPORT_SLOTS: u64 = 5_000_000 / FRAME_MICROS;
 
 impl Node {
     /// One wake of a leader.
     pub(super) fn lead(&mut self, frames: &dyn Frames) {
+        if self.is_listening() {
+            return;
+        }
+        self.keep_contact();
         let Role::Leading { phase, .. } = &self.role else {
             return;
         };
-        if let Phase::Idle { next } = *phase {
-            self.plan(next);
-            if self.is_ready(next) {
-                self.start_run(next);
-            } else if self.is_ended(next) {
-                self.become_over(EndReason::Ended);
-            }
+        if let Phase::Idle { next } = *phase
+            && self.keep_leaving(next)
+        {
+            self.start_if_ready(next, frames);
         }
         self.send_due(frames);
         if let Role::Leading { lead, .. } = &self.role
             && lead.clock.slot(self.latest) >= lead.beat_due
         {
+            self.order_heirs();
             self.beat(None);
         }
     }
 
-    /// Sends a heartbeat to the group, or to one node that asked.
-    pub(super) fn beat(&mut self, to: Option<std::net::SocketAddr>) {
-        let (Some(state), Some(next)) = (self.state(), self.role.next()) else {
-            return;
-        };
-        let (Role::Leading { lead, .. } | Role::Over { lead, .. }) = &mut self.role else {
-            return;
-        };
-        lead.number += 1;
-        if to.is_none() {
-            let beats = lead.clock.slot(self.latest).0 / HEARTBEAT_SLOTS;
-            lead.beat_due = Slot((beats + 1) * HEARTBEAT_SLOTS);
+    fn start_if_ready(&mut self, next: FrameIndex, frames: &dyn Frames) {
+        self.plan(next, frames);
+        if self.is_ready(next, frames) {
+            self.start_run(next);
+        } else if self.is_ended(next) {
+            self.become_over(self.end_reason());
         }
-        let beat = Heartbeat {
-            station: self.config.station,
-            term: lead.term,
-            number: lead.number,
-            sent_at_us: lead.clock.station_us(self.latest),
-            young: self.latest.since(lead.founded_at) < YOUNG,
-            state,
-            next,
-            buffer_ms: u32::try_from(self.config.buffer.as_millis())
-                .unwrap_or(u32::MAX)
-                .clamp(*BUFFER_MS.start(), *BUFFER_MS.end()),
-            plan: self.programme.digest(),
-            run: self.programme.last_run(),
-            tracks: [
-                self.programme.track_at(next),
-                self.programme.track_after(next),
-            ]
-            .map(|entry| entry.map(|entry| entry.info())),
-            name: self.config.name.clone(),
-        };
-        self.outputs.push_back(Output::Control {
-            to,
-            bytes: Message::Heartbeat(Box::new(beat)).to_bytes(),
-        });
-    }
-
-    /// The canonical name in RTCP: the station's, so that a takeover does not change it.
-    pub(super) fn cname(&self) -> String {
-        format!("{}@lanradio", self.config.station)
     }
 
     /// Learns the length of the last track, and plans further tracks until enough lies before frame `next`.
-    fn plan(&mut self, next: FrameIndex) {
+    fn plan(&mut self, next: FrameIndex, frames: &dyn Frames) {
+        if self.offer().is_some() {
+            return; // frozen until the successor leads
+        }
+        self.give_up_lost_owners();
         let mut appended = false;
         loop {
-            if self.programme.is_open() {
-                let last = self
-                    .programme
-                    .last_track()
-                    .and_then(|entry| self.source.track(entry.track));
-                let Some(frames) = last.and_then(|track| track.frames()) else {
-                    break;
-                };
-                self.programme.close(frames);
+            if let Some(open) = self
+                .programme
+                .last_track()
+                .filter(|last| last.frames.is_none())
+            {
+                let (track, played) = (open.track, open.from + next.since(open.first));
+                match self.length(track, played, frames) {
+                    Some(0) => self.programme.cut(next.minus(played)),
+                    Some(length) => self.programme.close(length),
+                    None => break,
+                }
             }
             let far_enough = self.programme.planned_end() >= Some(next.plus(PLANNED_FRAMES));
             if far_enough && self.programme.track_after(next).is_some() {
                 break;
             }
-            let Some(track) = self.source.take_next() else {
+            if !(self.programme).append_next(|track| frames.end(track) > 0) {
+                if self.pass_over_lost(frames) {
+                    continue;
+                }
                 break;
-            };
-            self.programme
-                .append(track.id, 0, track.frames(), &track.title, &track.artist);
+            }
             // Pruning here, not at the end: a loop of tiny tracks slept through may append millions. What an incomplete
             // source still has to play must not be forgotten, though: it may not catch up with `next`.
-            let needed = if self.source.is_complete() {
+            let needed = if self.programme.list().is_complete() {
                 next
             } else {
                 self.next()
@@ -123,23 +101,68 @@ impl Node {
         }
     }
 
-    /// The first frame that cannot be sent yet.
-    fn sendable_end(&self) -> FrameIndex {
-        match (self.programme.planned_end(), self.programme.last_track()) {
-            (None, Some(open)) => open.first.plus(
-                self.source
-                    .track(open.track)
-                    .map_or(0, |track| track.sendable()),
-            ),
-            (end, _) => end.unwrap_or_default(),
+    /// Passes over the next track of the list if nobody has anything of it, nor ever will.
+    fn pass_over_lost(&mut self, frames: &dyn Frames) -> bool {
+        let next = self
+            .programme
+            .list()
+            .waiting()
+            .first()
+            .map(|track| track.id);
+        let lost = next.is_some_and(|track| frames.end(track) == 0 && !self.may_grow(track));
+        if lost {
+            self.lose();
+            self.programme.change_list(PlayList::pass_over);
         }
+        lost
+    }
+
+    /// How long a track is, if that is known; a track that nobody encodes any more is as long as what is held of it.
+    fn length(&mut self, track: TrackId, played: u64, frames: &dyn Frames) -> Option<u64> {
+        let listed = self.programme.listed(track)?;
+        if listed.frames.is_some() {
+            return listed.frames;
+        }
+        let lost = !self.may_grow(track);
+        lost.then(|| {
+            self.lose();
+            frames.end(track).max(played)
+        })
+    }
+
+    /// One past the last frame that can be sent without a hole, looking at most `limit` frames ahead of `next`.
+    ///
+    /// The newest frame of a growing track is held back: only the next one, or the end, tells whether it is the last of its
+    /// track, and the packet has to say so.
+    pub(super) fn ready_end(
+        &self,
+        next: FrameIndex,
+        limit: u64,
+        frames: &dyn Frames,
+    ) -> FrameIndex {
+        let stop = next.plus(limit);
+        let mut at = next;
+        while at < stop
+            && let Some(entry) = self.programme.track_at(at)
+        {
+            let held = frames.held_from(entry.track, entry.from + at.since(entry.first));
+            let reached = match entry.end() {
+                Some(end) => at.plus(held).min(end),
+                None => at.plus(held.saturating_sub(1)),
+            };
+            at = reached;
+            if entry.end() != Some(reached) {
+                break;
+            }
+        }
+        at
     }
 
     /// Where the programme ends, if that is known.
-    fn known_end(&mut self) -> Option<FrameIndex> {
+    pub(super) fn known_end(&mut self) -> Option<FrameIndex> {
         self.programme
             .planned_end()
-            .filter(|_| self.source.is_exhausted())
+            .filter(|_| self.programme.is_exhausted())
     }
 
     /// Whether nothing is left from `next` on.
@@ -148,16 +171,26 @@ impl Node {
     }
 
     /// Whether a run can start at `next`: the cushion is there, or all that will ever come.
-    fn is_ready(&mut self, next: FrameIndex) -> bool {
-        let ready = self.sendable_end().since(next);
-        ready >= CUSHION_FRAMES || (ready > 0 && self.known_end().is_some())
+    fn is_ready(&mut self, next: FrameIndex, frames: &dyn Frames) -> bool {
+        let ready = self.ready_end(next, PLANNED_FRAMES, frames);
+        let all = self.known_end().is_some_and(|end| ready >= end) || !self.is_awaited(ready);
+        let between_tracks = self.programme.track_at(ready).is_none();
+        match ready.since(next) {
+            0 => false,
+            PLANNED_FRAMES.. => true,
+            CUSHION_FRAMES.. if between_tracks => true,
+            _ => all,
+        }
     }
 
     fn start_run(&mut self, first: FrameIndex) {
-        let Role::Leading { lead, phase } = &mut self.role else {
+        let Role::Leading { lead, phase, .. } = &mut self.role else {
             return;
         };
-        let starts_at = lead.clock.next_slot(self.latest);
+        let past = self.programme.last_run().map_or(Slot(first.0), |run| {
+            Slot(run.starts_at.0 + run.end.unwrap_or(first).since(run.first))
+        });
+        let starts_at = lead.clock.next_slot(self.latest).max(past);
         lead.report_due = starts_at;
         let run = RunInfo {
             first,
@@ -167,19 +200,41 @@ impl Node {
         *phase = Phase::Playing(Pacer::new(lead.clock, run, self.config.buffer));
         self.programme.start_run(first, starts_at);
         self.programme.prune(first);
-        self.say_where_it_ends();
+        if let Some(end) = self.known_end() {
+            self.programme.end_run(end);
+        }
         // Before the first packet: it tells how the listeners are to buffer it.
         self.beat(None);
     }
 
-    /// A run's end is in the plan as soon as it is known: it then is known also to those who miss the last heartbeats.
-    fn say_where_it_ends(&mut self) {
-        if let Some(end) = self.known_end() {
-            self.programme.end_run(end);
+    /// Before frame `next` is sent: is the run's end in sight? It is named one horizon ahead, or not at all.
+    fn foresee(&mut self, next: FrameIndex, frames: &dyn Frames) {
+        let horizon = next.plus(CUSHION_FRAMES);
+        let run_end = self.programme.last_run().and_then(|run| run.end);
+        let known_end = self.known_end();
+        match (run_end, known_end) {
+            (None, Some(end))
+                if self.ready_end(next, CUSHION_FRAMES + 1, frames) >= end.min(horizon) =>
+            {
+                self.programme.end_run(end);
+            }
+            (None, _) => {
+                let ready = self.ready_end(next, CUSHION_FRAMES + 1, frames);
+                if ready <= horizon && self.is_awaited(ready) {
+                    self.programme.end_run(ready.max(next));
+                }
+            }
+            (Some(end), known) if end >= horizon && known != Some(end) => {
+                // More has come in time: the run goes on.
+                if self.ready_end(end, 1, frames) > end {
+                    self.programme.reopen_run();
+                }
+            }
+            (Some(_), _) => {}
         }
     }
 
-    /// Sends what is due; ends the run when there is nothing to send.
+    /// Sends what is due; ends the run where its end was named.
     fn send_due(&mut self, frames: &dyn Frames) {
         let Role::Leading {
             phase: Phase::Playing(pacer),
@@ -188,51 +243,76 @@ impl Node {
         else {
             return;
         };
-        let (next, due, pacer) = (pacer.next(), pacer.due(self.latest), pacer.clone());
+        let (mut next, due, pacer) = (pacer.next(), pacer.due(self.latest), pacer.clone());
         if due.is_empty() {
             return;
         }
-        self.plan(due.end);
-        self.say_where_it_ends();
-        let sendable_end = self.sendable_end();
-        // A source that fell behind plays on from where it is; only what is too old though its successors are there is lost.
-        let starved_at = if due.start < sendable_end {
-            let end = due.end.min(sendable_end);
-            self.skip(next, due.start);
-            (due.start.0..end.0).for_each(|n| self.send_frame(FrameIndex(n), &pacer, frames));
-            end
-        } else if self.known_end().is_some() {
-            self.skip(next, sendable_end);
-            sendable_end
-        } else {
-            next
+        self.plan(due.end, frames);
+        // A source that fell behind, too, plays on from where it is; only what is too old though its successors are there is lost.
+        let known_end = self.known_end();
+        let resume = match known_end {
+            _ if self.ready_end(due.start, 1, frames) > due.start => due.start,
+            Some(end) => end.min(due.start).max(next),
+            None => next,
         };
+        self.skip(next, resume);
+        // Heirs may have covered what is ready, as part of this run: it must not come again in the next one.
+        let is_alone = self.roster.heirs().is_empty() || self.has(Flaw::ChangeFromNow);
+        if known_end == Some(resume) || known_end.is_none() && resume < due.start && is_alone {
+            self.programme.end_run(resume);
+        }
+        next = resume;
+        while next < due.end && self.run_end().is_none_or(|end| next < end) {
+            if !self.keep_leaving(next) {
+                return;
+            }
+            self.foresee(next, frames);
+            if self.run_end().is_some_and(|end| next >= end) {
+                break;
+            }
+            // What others sent in our place is on air already, but the frame now due always is sent (PROTOCOL, trace 3).
+            let is_newest = next.plus(1) == due.end && !self.has(Flaw::CoveredLeaderIsSilent);
+            if is_newest || !self.seen.contains(next) {
+                self.send_frame(next, &pacer, frames);
+            }
+            next = next.plus(1);
+        }
         if let Role::Leading {
             phase: Phase::Playing(pacer),
             ..
         } = &mut self.role
         {
-            pacer.advance(starved_at);
+            pacer.advance(next);
         }
-        if self.is_ended(starved_at) {
-            self.become_over(EndReason::Ended);
-        } else if starved_at < due.end {
-            self.starve(starved_at);
+        if self.run_end().is_some_and(|end| next >= end) {
+            if self.is_ended(next) {
+                self.become_over(self.end_reason());
+            } else {
+                self.starve(next, frames);
+            }
         }
     }
 
-    /// The source is too slow: the run ends, and indices stand still.
-    fn starve(&mut self, next: FrameIndex) {
+    fn run_end(&self) -> Option<FrameIndex> {
+        self.programme.last_run().and_then(|run| run.end)
+    }
+
+    /// The source is too slow: the run is over, and indices stand still until enough is ready.
+    fn starve(&mut self, next: FrameIndex, frames: &dyn Frames) {
         let Role::Leading { phase, .. } = &mut self.role else {
             return;
         };
         *phase = Phase::Idle { next };
-        self.programme.end_run(next);
-        // What is too old for this run may be enough for the next one.
-        self.fed = true;
-        tracing::debug!(%next, "idle: the source has nothing to play");
-        self.tell(Event::Idle);
-        self.beat(None);
+        self.start_if_ready(next, frames);
+        if let Role::Leading {
+            phase: Phase::Idle { .. },
+            ..
+        } = &self.role
+        {
+            tracing::debug!(%next, "idle: the source has nothing to play");
+            self.tell(Event::Idle);
+            self.beat(None);
+        }
     }
 
     fn skip(&mut self, from: FrameIndex, to: FrameIndex) {
@@ -266,7 +346,7 @@ impl Node {
             .packet(track, k)
             .filter(|payload| (1..=MAX_PAYLOAD_BYTES).contains(&payload.len()));
         match payload {
-            Some(payload) => self.send_payload(index, pacer, payload),
+            Some(payload) => self.send_own(index, pacer, payload),
             None => {
                 self.skipped += 1;
                 if self.told_missing.replace(track) != Some(track) {
@@ -278,44 +358,66 @@ impl Node {
         }
     }
 
-    fn send_payload(&mut self, index: FrameIndex, pacer: &Pacer, payload: &[u8]) {
+    /// Sends a frame as the leader, and a sender report now and then.
+    fn send_own(&mut self, index: FrameIndex, pacer: &Pacer, payload: &[u8]) {
         let Role::Leading { lead, .. } = &mut self.role else {
             return;
         };
-        let last = self.programme.is_last_of_track(index);
-        let flags = if last {
-            Flags::LAST_OF_TRACK
-        } else {
-            Flags::default()
-        };
-        let identity = (lead.term.short(), self.programme.digest(), flags);
         let (slot, marker) = (pacer.slot(index), index == pacer.first());
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-        MediaPacket::place(&self.numbering, index, slot, marker, identity, payload)
-            .write(&mut bytes);
-        self.outputs.push_back(Output::Media(bytes));
+        let report = slot >= lead.report_due;
+        if report {
+            lead.report_due = Slot(slot.0 + REPORT_SLOTS);
+        }
+        let term = lead.term.short();
+        self.send_payload(index, slot, marker, (term, Flags::default()), payload);
         self.frames_sent += 1;
         self.octets_sent += payload.len() as u64;
-        if slot >= lead.report_due {
-            lead.report_due = Slot(slot.0 + REPORT_SLOTS);
-            self.report(slot);
+        if report {
+            self.report_as_sender(slot);
         }
     }
 
-    /// Ties the timestamp of a slot to the station clock, for standard players.
-    fn report(&mut self, slot: Slot) {
-        // RFC 3550 section 6.4.1: both counts are modulo 2³².
-        let (packets, octets) = (self.frames_sent as u32, self.octets_sent as u32);
-        let timestamp = self.numbering.timestamp(slot);
-        let station = self.config.station;
-        let bytes = rtcp::sender_report(
-            station,
-            slot.due_us(),
-            timestamp,
-            packets,
-            octets,
-            &self.cname(),
-        );
-        self.outputs.push_back(Output::Rtcp(bytes));
+    /// Puts one frame on air.
+    pub(super) fn send_payload(
+        &mut self,
+        index: FrameIndex,
+        slot: Slot,
+        marker: bool,
+        (term, flags): (crate::wire::ids::ShortTerm, Flags),
+        payload: &[u8],
+    ) {
+        let flags = if self.programme.is_last_of_track(index) {
+            flags.with(Flags::LAST_OF_TRACK)
+        } else {
+            flags
+        };
+        let identity = (term, self.programme.digest(), flags);
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+        MediaPacket::place(&self.numbering, index, slot, marker, identity, payload)
+            .write(&mut bytes);
+        self.seen.insert(index);
+        self.outputs.push_back(Output::Media(bytes));
+    }
+
+    /// Whether what is not ready at `ready` may still come: a growing track, or a list to which more will be added.
+    fn is_awaited(&self, ready: FrameIndex) -> bool {
+        match self.programme.track_at(ready) {
+            Some(entry) => self.may_grow(entry.track),
+            // Either it has not been said yet, or nothing of it has come here.
+            None => !self.programme.list().is_all_planned(),
+        }
+    }
+
+    pub(super) fn end_reason(&self) -> EndReason {
+        match &self.role {
+            Role::Leading { lead, .. } if lead.lost => EndReason::SourceLost,
+            _ => EndReason::Ended,
+        }
+    }
+
+    fn lose(&mut self) {
+        if let Role::Leading { lead, .. } = &mut self.role {
+            lead.lost = true;
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Founding, leading, over: what each role knows, and how they follow each other.
+//! What does each role know, and how do they follow each other?
 //!
 //! Only `become_*` changes the role. *Founding* asks twice and listens for 250 ms; whoever is heard keeps the group. Of two
 //! founders that hear each other ask, the higher id listens on until the other one is on air. Those that did not find out
@@ -7,11 +7,20 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::copying::Copying;
+use super::flaws::Flaw;
+use super::following::Following;
+use super::handing_over::Leaving;
+use super::merging::Contact;
 use super::{Event, MAX_WARNED_OF, Node, Output};
 use crate::station::clock::StationClock;
 use crate::station::pacing::Pacer;
+use crate::station::programme::Programme;
+use crate::station::roster::Roster;
+use crate::station::seen::Seen;
 use crate::time::Instant;
 use crate::wire::control::{EndReason, Heartbeat, Hello, State};
+use crate::wire::ids::Numbering;
 use crate::wire::rtcp;
 use crate::wire::{FrameIndex, Slot, StationId, Term};
 
@@ -24,8 +33,10 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 const LISTEN_LONGER: Duration = Duration::from_millis(50);
 /// How long a founder listens at most while others with lower ids ask, too: what they can do to it must end.
 const LISTEN_AT_MOST: Duration = Duration::from_secs(2);
+/// Why a successor leads, if its predecessor has named it.
+pub(super) const HANDED_OVER: &str = "handed over";
 /// For how long a station is young.
-pub(super) const YOUNG: Duration = Duration::from_secs(2);
+const YOUNG: Duration = Duration::from_secs(2);
 /// How long a station stays after the last frame has played: the delay of the network and of sound devices.
 const PLAY_OUT_MARGIN: Duration = Duration::from_millis(200);
 /// How often a station says at least that it is over: each of these may be lost.
@@ -47,6 +58,13 @@ pub(super) enum Role {
         /// A station whose packets were heard; its heartbeat will say more.
         media_heard: Option<StationId>,
     },
+    /// Has nothing to send, and hears no station that it is to follow.
+    Waiting {
+        /// The one to follow, if it comes.
+        station: Option<StationId>,
+    },
+    /// Another node is on air.
+    Following(Box<Following>),
     /// On air.
     Leading { lead: Lead, phase: Phase },
     /// The programme has ended; listeners play out what they have.
@@ -66,7 +84,12 @@ pub(super) enum Role {
 #[derive(Clone, Debug)]
 pub(super) struct Lead {
     pub(super) term: Term,
+    /// The term's first frame.
+    pub(super) first: FrameIndex,
+    /// When it began to lead; for a founder, when the station was founded.
     pub(super) founded_at: Instant,
+    /// The station was founded by this node in this term: it may yield to another one while it is young.
+    pub(super) is_founder: bool,
     pub(super) clock: StationClock,
     /// Of the last heartbeat.
     pub(super) number: u64,
@@ -74,6 +97,37 @@ pub(super) struct Lead {
     pub(super) beat_due: Slot,
     /// With which frame the next sender report goes out.
     pub(super) report_due: Slot,
+    /// Something of the programme was encoded by a node that is gone, and copied by nobody.
+    pub(super) lost: bool,
+    /// It is about to leave.
+    pub(super) leaving: Option<Leaving>,
+    /// Another leader of this station was heard.
+    pub(super) contact: Option<Contact>,
+}
+
+impl Lead {
+    /// An office that begins now, with frame `first`.
+    pub(super) fn new(term: Term, first: FrameIndex, clock: StationClock, now: Instant) -> Lead {
+        let slot = clock.slot(now);
+        Lead {
+            term,
+            first,
+            founded_at: now,
+            is_founder: false,
+            clock,
+            number: 0,
+            beat_due: slot,
+            report_due: slot,
+            lost: false,
+            leaving: None,
+            contact: None,
+        }
+    }
+
+    /// Whether the station is so new that it yields to an older one.
+    pub(super) fn is_young(&self, now: Instant) -> bool {
+        self.is_founder && now.since(self.founded_at) < YOUNG
+    }
 }
 
 /// Whether frames are on air.
@@ -98,7 +152,7 @@ impl Role {
     pub(super) fn lead(&self) -> Option<&Lead> {
         match self {
             Role::Leading { lead, .. } | Role::Over { lead, .. } => Some(lead),
-            Role::Founding { .. } | Role::Gone => None,
+            _ => None,
         }
     }
 
@@ -113,7 +167,7 @@ impl Role {
                 ..
             }
             | Role::Over { next, .. } => Some(*next),
-            Role::Founding { .. } | Role::Gone => None,
+            _ => None,
         }
     }
 }
@@ -135,11 +189,14 @@ impl Node {
             *ask_at = None;
             // Asked late, listens late: the answer needs its time.
             *until = (*until).max(now + (LISTEN - ASK_AGAIN_AFTER));
-            self.ask();
+            self.say_hello();
         } else if now >= *until {
             match *media_heard {
-                Some(station) => self.give_way(station, None, None),
-                None if self.source.is_exhausted() => self.become_gone(),
+                Some(station) => {
+                    self.tell(Event::Busy { station });
+                    self.become_gone();
+                }
+                None if self.programme.is_exhausted() => self.become_gone(),
                 None => self.become_leading(),
             }
         }
@@ -160,26 +217,35 @@ impl Node {
     }
 
     /// Another leader was heard: who stays?
-    pub(super) fn hear_leader(&mut self, from: SocketAddr, beat: &Heartbeat) {
+    pub(super) fn hear_leader(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
         let over = matches!(beat.state, State::Over(_));
         match &mut self.role {
             Role::Founding { media_heard, .. } if over => {
                 media_heard.take_if(|station| *station == beat.station);
             }
-            Role::Founding { .. } => self.give_way(beat.station, Some(beat), Some(from)),
+            Role::Founding { .. } => self.give_way(from, beat, arrived),
+            Role::Waiting { station } if !over && *station == Some(beat.station) => {
+                self.become_following(from, beat, arrived);
+            }
+            Role::Following(_) if beat.station == self.config.station => {
+                self.hear_beat(from, beat, arrived);
+            }
+            Role::Leading { .. } if beat.station == self.config.station => {
+                self.hear_other_leader(from, beat, arrived);
+            }
             Role::Leading { lead, .. } if !over => {
-                let young = self.latest.since(lead.founded_at) < YOUNG;
+                let young = lead.is_young(self.latest);
                 match (young, beat.young) {
-                    (true, false) => self.give_way(beat.station, Some(beat), Some(from)),
+                    (true, false) => self.give_way(from, beat, arrived),
                     (true, true) if self.config.node > beat.term.leader => {
-                        self.give_way(beat.station, Some(beat), Some(from));
+                        self.give_way(from, beat, arrived);
                     }
                     (false, false) => self.warn_of(from, beat),
                     // The other one is to yield.
                     (true, true) | (false, true) => {}
                 }
             }
-            Role::Leading { .. } | Role::Over { .. } | Role::Gone => {}
+            _ => {}
         }
     }
 
@@ -194,22 +260,36 @@ impl Node {
         }
     }
 
-    /// Leaves the group to another station.
-    fn give_way(&mut self, station: StationId, beat: Option<&Heartbeat>, addr: Option<SocketAddr>) {
-        let track = beat.and_then(|beat| beat.tracks.iter().flatten().next());
-        let busy = Event::Busy {
-            name: beat.map(|beat| beat.name.clone()).unwrap_or_default(),
+    /// Another station is on air: this node takes part in it.
+    fn give_way(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
+        let track = beat.tracks.iter().flatten().next();
+        let joined = Event::Joined {
+            name: beat.name.clone(),
             title: track.map(|track| track.title.clone()).unwrap_or_default(),
             artist: track.map(|track| track.artist.clone()).unwrap_or_default(),
-            station,
-            addr,
+            station: beat.station,
+            addr: from,
         };
-        self.tell(busy);
-        match self.role {
-            // Whoever tuned in to us must hear that we left, even if a packet is lost.
-            Role::Leading { .. } => self.become_over(EndReason::Left),
-            _ => self.become_gone(),
+        self.tell(joined);
+        if let Role::Leading { .. } = self.role {
+            self.say_goodbye();
         }
+        self.become_following(from, beat, arrived);
+    }
+
+    /// Whoever tuned in to the station that this node founded must hear that it is over, even if a packet is lost.
+    fn say_goodbye(&mut self) {
+        self.become_over(EndReason::Left);
+        for _ in 1..LAST_BEATS {
+            self.beat(None);
+        }
+        if self.frames_sent > 0 {
+            let bye = rtcp::bye(self.config.station, &self.cname());
+            self.outputs.push_back(Output::Rtcp(bye));
+        }
+        self.tell(Event::OffAir {
+            reason: EndReason::Left,
+        });
     }
 
     /// Says that the programme is over, until the last frame has had time to play.
@@ -256,14 +336,9 @@ impl Node {
             leader: self.config.node,
         };
         let starts_at = Slot(first.0);
-        let lead = Lead {
-            term,
-            founded_at: self.latest,
-            clock: StationClock::new(self.latest, starts_at.due_us()),
-            number: 0,
-            beat_due: starts_at,
-            report_due: starts_at,
-        };
+        let clock = StationClock::new(self.latest, starts_at.due_us());
+        let mut lead = Lead::new(term, first, clock, self.latest);
+        (lead.beat_due, lead.report_due, lead.is_founder) = (starts_at, starts_at, true);
         self.role = Role::Leading {
             lead,
             phase: Phase::Idle { next: first },
@@ -279,10 +354,102 @@ impl Node {
         });
     }
 
+    /// Nobody leads the station that this node follows, and the others agree (or there are none): it goes on from the frame
+    /// after the last one that was on air, on the grid of the leader before it.
+    pub(super) fn become_successor(
+        &mut self,
+        counter: u32,
+        first: FrameIndex,
+        reason: &'static str,
+    ) {
+        let now = self.latest;
+        let Role::Following(following) = &self.role else {
+            debug_assert!(false, "only a follower succeeds");
+            return;
+        };
+        let silence = now.since(following.heard_at);
+        let first_slot = self.programme.slot(first).unwrap_or(Slot(first.0));
+        let clock = following
+            .clock()
+            .filter(|_| !self.has(Flaw::OwnGrid))
+            .unwrap_or(StationClock::new(now, first_slot.due_us()));
+        let first = match self.programme.run_at(first) {
+            Some(run) if self.has(Flaw::FirstByClock) => {
+                run.first.plus(clock.slot(now).0 - run.starts_at.0)
+            }
+            _ => first,
+        };
+        let term = Term {
+            counter,
+            leader: self.config.node,
+        };
+        let mut lead = Lead::new(term, first, clock, now);
+        // The buffer and the quorum are the station's, not this node's.
+        (self.config.buffer, self.config.quorum) = (following.buffer, following.quorum);
+        lead.report_due = self.programme.slot(first).unwrap_or(lead.report_due);
+        let phase = match self.programme.run_at(first) {
+            Some(run) => Phase::Playing(Pacer::resume(clock, run, self.config.buffer, first)),
+            None => Phase::Idle { next: first },
+        };
+        let before = following.term.leader;
+        self.roster.begin_term();
+        if reason != HANDED_OVER {
+            self.roster.fell_silent(before);
+        }
+        self.role = Role::Leading { lead, phase };
+        tracing::debug!(station = %self.config.station, %term, %first, reason, "leading");
+        self.tell(Event::TookOver {
+            term,
+            frame: first,
+            silence,
+        });
+        self.tell(Event::Leader { term, reason });
+        self.fed = true;
+        self.submit_to_self();
+        self.order_heirs();
+        self.beat(None);
+    }
+
+    /// Another node leads this station.
+    pub(super) fn become_following(
+        &mut self,
+        from: SocketAddr,
+        beat: &Heartbeat,
+        arrived: Instant,
+    ) {
+        if self.config.station != beat.station {
+            self.become_waiting(Some(beat.station));
+            self.config.station = beat.station;
+            self.numbering = Numbering::of(beat.station);
+        }
+        let following = Following::new(beat.term, arrived);
+        self.role = Role::Following(Box::new(following));
+        tracing::debug!(station = %beat.station, term = %beat.term, "following");
+        self.tell(Event::Leader {
+            term: beat.term,
+            reason: "joined",
+        });
+        self.hello_at = self.latest;
+        self.hear_beat(from, beat, arrived);
+    }
+
+    /// This node follows no station any more.
+    pub(super) fn become_waiting(&mut self, station: Option<StationId>) {
+        debug_assert!(!matches!(self.role, Role::Gone));
+        self.role = Role::Waiting { station };
+        self.wake_at = None;
+        self.programme = Programme::new(FrameIndex(0));
+        #[cfg(debug_assertions)]
+        self.name_plan();
+        self.seen = Seen::default();
+        self.roster = Roster::default();
+        self.copying = Copying::default();
+    }
+
     /// The programme ends before `next`.
     pub(super) fn become_over(&mut self, reason: EndReason) {
         let now = self.latest;
-        let Role::Leading { lead, phase } = &self.role else {
+        let Role::Leading { lead, phase, .. } = &self.role else {
             debug_assert!(false, "only what is on air can be over");
             return;
         };
@@ -317,6 +484,7 @@ impl Node {
     pub(super) fn become_gone(&mut self) {
         let role = std::mem::replace(&mut self.role, Role::Gone);
         debug_assert!(!matches!(role, Role::Leading { .. } | Role::Gone));
+        (self.wake_at, self.fed) = (None, false);
         if let Role::Over { lead, reason, .. } = role {
             if self.frames_sent > 0 {
                 self.outputs

@@ -110,6 +110,7 @@ pub(super) fn beat(next: u64) -> Heartbeat {
         run: Some(run(0, 0, None)),
         tracks: [None, None],
         name: "studio".into(),
+        succession: Default::default(),
     }
 }
 

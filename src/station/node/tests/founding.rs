@@ -8,12 +8,11 @@ fn hellos(bench: &Bench) -> Vec<Instant> {
         .controls()
         .into_iter()
         .filter_map(|(at, to, message)| match message {
-            Message::Hello(hello) => {
+            Message::Hello(hello) if hello.founding => {
                 assert_eq!((to, hello.node, &*hello.name), (None, NODE, "kitchen"));
-                assert!(hello.founding);
                 Some(at)
             }
-            Message::Heartbeat(_) => None,
+            _ => None,
         });
     hellos.collect()
 }
@@ -89,20 +88,17 @@ fn a_group_with_a_station_is_left_alone() {
         let mut bench = Bench::with_tracks(config(), &[100]);
         bench.run_until(START + Duration::from_millis(120));
         bench.hear(&foreign_beat(NodeId(1), false, state));
-        let busy = Event::Busy {
+        let joined = Event::Joined {
             name: "office".into(),
             title: "title 0".into(),
             artist: "artist".into(),
             station: StationId(0xffff_0000),
-            addr: Some(addr(9)),
+            addr: addr(9),
         };
-        assert_eq!(bench.events(), [busy, Event::Done]);
-        assert!(bench.is_done());
-        assert_eq!(
-            bench.log.len(),
-            4,
-            "two hellos, two events, and not a packet"
-        );
+        bench.run_until(at_ms(100));
+        assert_eq!(bench.events()[0], joined);
+        assert_eq!(bench.node.followed_term().unwrap().leader, NodeId(1));
+        assert!(bench.media().is_empty() && bench.beats().is_empty());
     }
 }
 
@@ -126,7 +122,7 @@ fn packets_without_a_heartbeat_are_a_station_too_unless_it_says_that_it_is_over(
         let identity = (config().term().short(), PlanDigest(1), Flags::default());
         let numbering = Numbering::of(station);
         let packet = MediaPacket::place(&numbering, FrameIndex(5), Slot(5), false, identity, &[1]);
-        bench.node.handle_media(&packet, bench.now);
+        bench.node.handle_media(&packet, bench.now, bench.now);
         if over {
             bench.hear(&foreign_beat(
                 NodeId(1),
@@ -135,14 +131,7 @@ fn packets_without_a_heartbeat_are_a_station_too_unless_it_says_that_it_is_over(
             ));
         }
         bench.run_until(ON_AIR);
-        let (name, title, artist) = Default::default();
-        let busy = Event::Busy {
-            name,
-            title,
-            artist,
-            station,
-            addr: None,
-        };
+        let busy = Event::Busy { station };
         assert_eq!(bench.events().contains(&busy), !over);
         assert_eq!(bench.node.state(), over.then_some(State::Playing));
     }
@@ -190,12 +179,12 @@ fn two_founders(ids: [NodeId; 2], later_ms: u64, lost: Option<usize>) -> [Bench;
                         }
                         benches[n]
                             .node
-                            .handle_control(addr(1 - n as u8), &message, now);
+                            .handle_control(addr(1 - n as u8), &message, now, now);
                     }
                     Output::Media(bytes) => {
                         benches[n]
                             .node
-                            .handle_media(&MediaPacket::parse(bytes).unwrap(), now);
+                            .handle_media(&MediaPacket::parse(bytes).unwrap(), now, now);
                     }
                     _ => {}
                 }
@@ -229,9 +218,10 @@ fn of_two_founders_exactly_one_stays() {
                 loser
                     .events()
                     .iter()
-                    .any(|event| matches!(event, Event::Busy { .. }))
+                    .any(|event| matches!(event, Event::Joined { .. }))
             );
-            assert!(loser.is_done());
+            let winner = ids[usize::from(!stays[0])];
+            assert_eq!(loser.node.followed_term().unwrap().leader, winner);
             // Whoever yields has not sent a frame, even if one question was lost. (If it was the only one that could come in time,
             // some are sent before the two find out: then both are young.)
             if lost.is_none() || later_ms <= 149 {
@@ -251,10 +241,13 @@ fn of_two_founders_exactly_one_stays() {
 #[test]
 fn a_founder_lets_founders_with_lower_ids_go_first_but_not_for_ever() {
     let hello = |node, founding| {
-        Message::Hello(Hello {
+        Message::Hello(crate::wire::control::Hello {
             node,
             name: "other".into(),
             founding,
+            station: None,
+            standing: Default::default(),
+            report: Default::default(),
         })
     };
     let on_air_after = |node, founding, times: u64| {
@@ -263,7 +256,7 @@ fn a_founder_lets_founders_with_lower_ids_go_first_but_not_for_ever() {
             bench.run_until(START + Duration::from_millis(100 * k));
             bench
                 .node
-                .handle_control(addr(4), &hello(node, founding), bench.now);
+                .handle_control(addr(4), &hello(node, founding), bench.now, bench.now);
         }
         bench.run_until(START + Duration::from_secs(5));
         let (first, _) = bench.beats()[0];
@@ -281,39 +274,41 @@ fn a_founder_lets_founders_with_lower_ids_go_first_but_not_for_ever() {
 }
 
 #[test]
-fn a_young_station_gives_way_to_an_old_one_and_says_goodbye() {
+fn a_young_station_gives_way_to_an_old_one_says_goodbye_and_joins_it() {
     let mut bench = Bench::with_tracks(config(), &[1_000]);
     bench.run_until(at_ms(1_999));
-    bench.hear(&foreign_beat(NodeId(u64::MAX), false, State::Playing));
     let (beats, frames) = (bench.beats().len(), bench.media().len());
-    bench.run_until(at_ms(3_000));
-    assert_eq!(bench.media().len(), frames, "not a frame more");
-    let goodbyes = bench.beats().split_off(beats - 1);
+    bench.hear(&foreign_beat(NodeId(u64::MAX), false, State::Playing));
+    let goodbyes = bench.beats().split_off(beats);
+    let bye = bench.rtcp().pop().unwrap();
+    bench
+        .log
+        .retain(|(_, output)| !matches!(output, Output::Media(_)));
+    bench.node.config.station = StationId(0xffff_0000);
+    bench.run_until(at_ms(2_100));
+    assert_eq!(
+        (bench.media().len(), frames > 0),
+        (0, true),
+        "not a frame more"
+    );
     assert_eq!(goodbyes.len(), 3, "each of them may be lost");
     let left = State::Over(EndReason::Left);
     assert!(goodbyes.iter().all(|(_, beat)| beat.state == left));
     let events = bench.events();
-    let [.., busy, off_air, done] = &events[..] else {
+    let [.., joined, off_air, leader] = &events[..] else {
         panic!("{events:?}")
     };
-    assert!(matches!(busy, Event::Busy { .. }));
-    assert_eq!(
-        (off_air, done),
-        (
-            &Event::OffAir {
-                reason: EndReason::Left
-            },
-            &Event::Done
-        )
-    );
-    assert_eq!(
-        bench.beats().last().unwrap().1.state,
-        State::Over(EndReason::Left)
-    );
-    assert_eq!(
-        rtcp::goodbyes(&bench.rtcp().last().unwrap().1),
-        Ok(vec![STATION])
-    );
+    assert!(matches!(joined, Event::Joined { .. }));
+    let reason = EndReason::Left;
+    assert_eq!(off_air, &Event::OffAir { reason });
+    assert!(matches!(
+        leader,
+        Event::Leader {
+            reason: "joined",
+            ..
+        }
+    ));
+    assert_eq!(rtcp::goodbyes(&bye.1), Ok(vec![STATION]));
 }
 
 #[test]
@@ -355,10 +350,13 @@ fn an_old_station_waits_for_a_young_one_to_yield() {
 fn a_hello_is_answered_by_unicast_at_most_20_times_a_second() {
     let mut bench = Bench::with_tracks(config(), &[1_000]);
     let hello = |node| {
-        Message::Hello(Hello {
+        Message::Hello(crate::wire::control::Hello {
             node,
             name: "asker".into(),
             founding: false,
+            station: None,
+            standing: Default::default(),
+            report: Default::default(),
         })
     };
     let answers = |bench: &Bench| {
@@ -370,18 +368,20 @@ fn a_hello_is_answered_by_unicast_at_most_20_times_a_second() {
     };
     bench
         .node
-        .handle_control(addr(4), &hello(NodeId(4)), bench.now);
+        .handle_control(addr(4), &hello(NodeId(4)), bench.now, bench.now);
     bench.drain();
     assert_eq!(answers(&bench), 0, "a founder has nothing to say");
     bench.run_until(at_ms(10));
-    bench.node.handle_control(addr(4), &hello(NODE), bench.now);
+    bench
+        .node
+        .handle_control(addr(4), &hello(NODE), bench.now, bench.now);
     bench.drain();
     assert_eq!(answers(&bench), 0, "its own hello");
     for ms in 0..3_000 {
         bench.run_until(at_ms(10 + ms));
         bench
             .node
-            .handle_control(addr(4), &hello(NodeId(4)), bench.now);
+            .handle_control(addr(4), &hello(NodeId(4)), bench.now, bench.now);
         bench.drain();
     }
     assert_eq!(answers(&bench), 60);
@@ -390,7 +390,7 @@ fn a_hello_is_answered_by_unicast_at_most_20_times_a_second() {
         .into_iter()
         .filter_map(|(_, _, message)| match message {
             Message::Heartbeat(beat) => Some(beat.number),
-            Message::Hello(_) => None,
+            _ => None,
         });
     assert!(
         numbers.is_sorted_by(|a, b| a < b),

@@ -7,8 +7,9 @@ mod sources;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::wire::control::Heartbeat;
-use crate::wire::ids::{PlanDigest, Slot};
+use crate::wire::Term;
+use crate::wire::control::{Heartbeat, State};
+use crate::wire::ids::{NodeId, PlanDigest, Slot};
 use crate::wire::media::Flags;
 
 const NODE: NodeId = NodeId(0x5555_5555_0000_0001);
@@ -23,6 +24,12 @@ fn config() -> Config {
         node: NODE,
         name: "kitchen".into(),
         station: STATION,
+        sends: true,
+        standby: true,
+        priority: 0,
+        quorum: 1,
+        http_port: 0,
+        seed: 1,
         buffer: Duration::from_millis(500),
         looped: false,
         first_frame: FrameIndex(0),
@@ -53,6 +60,14 @@ impl Frames for Shelf {
                 .get(usize::try_from(k).ok()?)?
                 .as_slice(),
         )
+    }
+
+    fn held_from(&self, track: TrackId, k: u64) -> u64 {
+        self.end(track).saturating_sub(k)
+    }
+
+    fn end(&self, track: TrackId) -> u64 {
+        self.0.get(&track).map_or(0, |frames| frames.len() as u64)
     }
 }
 
@@ -119,12 +134,12 @@ impl Bench {
 
     fn grow(&mut self, n: u8, frames: u64) {
         self.stock(n, frames);
-        self.node.track_grew(track(n), frames);
+        self.node.track_grew();
     }
 
     fn finish(&mut self, n: u8, frames: u64) {
         self.stock(n, frames);
-        self.node.track_finished(track(n), frames);
+        self.node.track_finished(track(n), frames, None);
     }
 
     /// One wake at `now`, in time or not.
@@ -156,7 +171,8 @@ impl Bench {
 
     fn hear(&mut self, beat: &Heartbeat) {
         let message = Message::Heartbeat(Box::new(beat.clone()));
-        self.node.handle_control(addr(9), &message, self.now);
+        self.node
+            .handle_control(addr(9), &message, self.now, self.now);
         self.drain();
     }
 

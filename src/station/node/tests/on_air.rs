@@ -134,14 +134,14 @@ fn a_run_that_starts_late_starts_on_the_next_slot_of_a_clock_that_has_run_since_
     let mut bench = Bench::new(config(), START);
     bench.add(0);
     bench.run_until(at_ms(1_005));
-    bench.grow(0, 25);
+    bench.grow(0, 50);
     bench.run_until(at_ms(1_007));
     assert_eq!(
         bench.node.state(),
         Some(State::Idle),
-        "24 frames can be sent: the newest is held back"
+        "49 frames can be sent: the newest is held back"
     );
-    bench.grow(0, 26);
+    bench.grow(0, 51);
     bench.run_until(at_ms(1_020));
     let sent = bench.media();
     assert_eq!(

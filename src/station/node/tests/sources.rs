@@ -7,50 +7,54 @@ use crate::station::programme::KEPT_FRAMES;
 fn the_newest_frame_is_held_back_until_it_is_known_not_to_be_the_last() {
     let mut bench = Bench::new(config(), START);
     bench.add(0);
-    bench.grow(0, 31);
-    bench.run_until(at_ms(595));
-    assert_eq!(bench.indices().len(), 30);
-    bench.finish(0, 31);
+    bench.grow(0, 61);
+    bench.run_until(at_ms(695));
+    assert_eq!(bench.indices().len(), 35);
+    bench.finish(0, 61);
     bench.node.source_finished();
-    bench.run_until(at_ms(600));
+    bench.run_until(at_ms(1_200));
     let sent = bench.media();
     assert_eq!(
-        (sent.len(), sent[30].last_of_track, has_idled(&bench)),
-        (31, true, 0)
+        (sent.len(), sent[60].last_of_track, has_idled(&bench)),
+        (61, true, 0)
     );
     assert_eq!(sent.iter().filter(|sent| sent.last_of_track).count(), 1);
 }
 
 #[test]
-fn a_starving_source_ends_the_run_and_a_new_one_goes_on_with_the_next_index() {
+fn a_starving_source_ends_the_run_a_horizon_ahead_and_a_new_one_goes_on_with_the_next_index() {
     let mut bench = Bench::new(config(), START);
     bench.add(0);
-    bench.grow(0, 31);
-    bench.run_until(at_ms(600));
+    bench.grow(0, 61);
+    bench.run_until(at_ms(1_200));
     assert_eq!(
         (bench.indices().len(), has_idled(&bench), bench.node.state()),
-        (30, 1, Some(State::Idle))
+        (60, 1, Some(State::Idle))
     );
     let (_, beat) = bench.beats().pop().unwrap();
-    assert_eq!((beat.state, beat.next), (State::Idle, FrameIndex(30)));
-    assert_eq!(beat.run.unwrap().end, Some(FrameIndex(30)));
-    bench.grow(0, 55);
+    assert_eq!((beat.state, beat.next), (State::Idle, FrameIndex(60)));
+    for (_, beat) in bench.beats() {
+        let named = beat.run.unwrap().end;
+        let expected = (beat.next.0 >= 36).then_some(FrameIndex(60));
+        assert_eq!(named, expected, "frame 60 is a horizon after the 35th");
+    }
+    bench.grow(0, 110);
     bench.run_until(at_ms(3_000));
-    assert_eq!(bench.indices().len(), 30, "24 more are no cushion");
-    bench.grow(0, 56);
+    assert_eq!(bench.indices().len(), 60, "49 more are no cushion");
+    bench.grow(0, 111);
     bench.run_until(at_ms(3_100));
-    bench.finish(0, 56);
+    bench.finish(0, 111);
     bench.node.source_finished();
     bench.run_until(at_ms(10_000));
     let sent = bench.media();
-    assert_eq!(bench.indices(), (0..56).collect::<Vec<_>>());
+    assert_eq!(bench.indices(), (0..111).collect::<Vec<_>>());
     let starts: Vec<_> = sent
         .iter()
         .filter(|sent| sent.marker)
         .map(|sent| (sent.index.0, sent.slot.0))
         .collect();
-    assert_eq!(starts, [(0, 0), (30, 150)]);
-    assert!(sent[55].last_of_track && sent[55].slot == Slot(175));
+    assert_eq!(starts, [(0, 0), (60, 150)]);
+    assert!(sent[110].last_of_track && sent[110].slot == Slot(200));
     assert!(bench.is_done());
     assert_eq!((bench.node.skipped(), has_idled(&bench)), (0, 1));
 }
@@ -59,15 +63,15 @@ fn a_starving_source_ends_the_run_and_a_new_one_goes_on_with_the_next_index() {
 fn a_held_back_frame_plays_when_the_end_comes_while_idle() {
     let mut bench = Bench::new(config(), START);
     bench.add(0);
-    bench.grow(0, 31);
+    bench.grow(0, 61);
     bench.run_until(at_ms(5_000));
-    bench.finish(0, 31);
+    bench.finish(0, 61);
     bench.node.source_finished();
     bench.run_until(at_ms(10_000));
     let sent = bench.media();
     assert_eq!(
-        (sent.len(), sent[30].marker, sent[30].last_of_track),
-        (31, true, true)
+        (sent.len(), sent[60].marker, sent[60].last_of_track),
+        (61, true, true)
     );
     assert!(bench.is_done());
 }
@@ -107,7 +111,9 @@ fn a_source_that_slept_as_well_plays_on_from_where_it_was() {
     bench.node.source_finished();
     bench.run_until(at_ms(100_000));
     assert_eq!(bench.indices(), (0..310).collect::<Vec<_>>());
-    assert_eq!((bench.node.skipped(), has_idled(&bench)), (0, 1));
+    assert_eq!((bench.node.skipped(), has_idled(&bench)), (0, 0));
+    let starts = bench.media().iter().filter(|sent| sent.marker).count();
+    assert_eq!(starts, 2, "what slept goes on with a new run");
 }
 
 #[test]

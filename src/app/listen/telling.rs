@@ -1,0 +1,92 @@
+//! What does a listener tell: about its device, to the other nodes, once a second to scripts and to people?
+
+use serde_json::json;
+
+use super::Listener;
+use crate::app::console::{Console, Kind, Status};
+use crate::app::events::{StatsState, stats_json};
+use crate::app::speaker::DeviceNews;
+use crate::wire::election::Report;
+
+impl Listener {
+    pub(super) fn tell_of_the_device(&mut self, console: &mut dyn Console) {
+        while let Some(news) = self.output.poll_device() {
+            let DeviceNews {
+                state,
+                name,
+                reason,
+            } = &news;
+            let fields = json!({ "state": state, "name": name, "reason": reason });
+            self.session.events.write("device", fields);
+            match (*state, reason) {
+                ("waiting", reason) => console.warn(&format!(
+                    "no sound: {}; it plays as soon as the device is there (another one: --output, lanradio devices)",
+                    reason.as_deref().unwrap_or(name)
+                )),
+                ("lost", _) => console.warn(&format!("the sound device {name} is gone; waiting for it")),
+                _ => console.detail(&format!("playing on {name}")),
+            }
+        }
+    }
+
+    /// What others are told of this listener.
+    pub(super) fn report(&mut self) {
+        let statistics = self.dial.statistics();
+        let buffer = self.dial.player().map(|player| player.buffer());
+        self.member.node.set_report(Report {
+            listens: true,
+            received: statistics.received,
+            lost: statistics.lost,
+            concealed: statistics.concealed,
+            buffer_ms: buffer.map_or(0, |buffer| buffer.as_millis() as u32),
+            replica_percent: self.member.replica_percent(),
+        });
+    }
+
+    pub(super) fn write_stats(&mut self) {
+        let mut statistics = self.dial.statistics();
+        statistics.underruns += self.output.underruns();
+        let (player, foreign) = (self.dial.player(), self.dial.foreign());
+        let foreign = foreign
+            .is_on_air()
+            .then(|| (foreign.buffer(), foreign.jitter_us()));
+        let heard = player
+            .map(|player| (player.buffer(), player.jitter_us()))
+            .or(foreign);
+        let state = heard.map_or_else(StatsState::default, |(buffer, jitter_us)| StatsState {
+            buffer_ms: buffer.as_millis() as u64,
+            jitter_ms: jitter_us as f64 / 1000.0,
+            drift_ppm: None,
+            sync_us: None,
+            term: player.and_then(|player| player.term()),
+        });
+        self.session
+            .events
+            .write("stats", stats_json(&statistics, state));
+    }
+
+    pub(super) fn show_status(&mut self, console: &mut dyn Console) {
+        let statistics = self.dial.statistics();
+        if self.foreign.show(self.dial.foreign(), &statistics, console) {
+            return;
+        }
+        let Some(player) = self.dial.player().filter(|player| !player.is_off_air()) else {
+            return;
+        };
+        let length = player
+            .track()
+            .and_then(|track| track.frames)
+            .map(|frames| crate::wire::FRAME * frames as u32);
+        console.status(&Status {
+            title: &self.title,
+            position: player.track_position().unwrap_or_default(),
+            length,
+            leader: player.leader_name(),
+            kind: Kind::Listen {
+                held: crate::wire::FRAME * player.buffered_frames() as u32,
+                buffer: player.buffer(),
+                statistics: &statistics,
+            },
+        });
+    }
+}

@@ -1,0 +1,454 @@
+//! What do `send` and `listen` share? Both are nodes of a station: they hold its frames, copy what they have not heard, answer
+//! others, and take over when the leader is gone.
+//!
+//! The command's own thread owns all of this. HTTP has two threads of its own, one that answers and one that asks; they talk to
+//! this one by channels and the waker.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use serde_json::json;
+
+use super::api;
+use super::console::Console;
+use super::error::AppError;
+use super::events::term_json;
+use super::session::Session;
+use crate::io::http_client::{Fetched, Fetcher, Job};
+use crate::io::http_server::{HttpServer, Limits, Question};
+use crate::io::random;
+use crate::media::library::{Kept, Library};
+use crate::station::Frames;
+use crate::station::node::{Config, Event, Fetch, Node, Output};
+use crate::station::programme::MAX_PLAN_BYTES;
+use crate::time::Instant;
+use crate::wire::block::Block;
+use crate::wire::media::MediaPacket;
+use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId};
+
+/// Copies are made no faster than this: a third of a 100 Mbit/s network, whatever plays.
+const COPY_BYTES_PER_SECOND: u32 = 4 << 20;
+/// The most that one answer may have.
+const MAX_ANSWER_BYTES: usize = api::PIECE_BYTES + (128 << 10);
+/// How long one may take.
+const PATIENCE: Duration = Duration::from_millis(900);
+/// Tracks whose copies are told of.
+const MAX_TOLD: usize = 64;
+
+/// What kind of member a command is.
+#[derive(Clone, Debug)]
+pub struct MemberConfig {
+    /// It has something to send.
+    pub sends: bool,
+    /// It takes over if it has to.
+    pub standby: bool,
+    /// Its place among heirs that are as good.
+    pub priority: i16,
+    /// Memory for encoded frames.
+    pub cache_bytes: u64,
+    /// Where the node API listens; none: any port of the station's interface.
+    pub http: Option<SocketAddr>,
+    /// The station's buffer, if it founds one.
+    pub buffer: Duration,
+    /// Play the list for ever.
+    pub looped: bool,
+    /// The station and the first frame, if it founds one.
+    pub found: (StationId, FrameIndex),
+}
+
+/// A node with what it holds, and its connections.
+pub struct Member {
+    /// The state machine.
+    pub node: Node,
+    /// The frames.
+    pub library: Library,
+    _server: HttpServer,
+    questions: Receiver<Question>,
+    fetcher: Fetcher,
+    fetched: Receiver<Fetched>,
+    asked: BTreeMap<u64, Asked>,
+    next_key: u64,
+    /// What the last `replica` events said: held frames by track.
+    told: BTreeMap<TrackId, (u64, Option<u64>)>,
+    /// That the cache is full was said.
+    full_told: bool,
+    send_failing: bool,
+}
+
+/// What is under way.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Plan(PlanDigest),
+    Frames(TrackId),
+    Submission,
+}
+
+/// What a node did, for its owner.
+#[derive(Default)]
+pub struct Done {
+    /// What the owner tells in its own way.
+    pub events: Vec<Event>,
+    /// Media packets that this node sent.
+    pub media: Vec<Vec<u8>>,
+    /// Heartbeats that it sent to the group.
+    pub beats: Vec<Vec<u8>>,
+}
+
+impl Member {
+    /// Starts the node and its API.
+    ///
+    /// # Errors
+    /// If the API's address cannot be had, or the system gives no threads or random numbers.
+    pub fn start(config: &MemberConfig, session: &Session) -> Result<Member, AppError> {
+        let local = session.sockets.local_addr().ip();
+        let addr = config.http.unwrap_or(SocketAddr::new(local, 0));
+        let waker = session.waiter.waker();
+        let (server, questions) = HttpServer::start(addr, waker.clone(), Limits::default())?;
+        let (fetcher, fetched) = Fetcher::start(waker, COPY_BYTES_PER_SECOND)?;
+        let at = server.local_addr();
+        // Others find it by the address that they know this node by.
+        let found = at.ip().is_unspecified() || at.ip() == local;
+        let node = Node::new(
+            Config {
+                node: session.node,
+                name: session.name.clone(),
+                station: config.found.0,
+                sends: config.sends,
+                standby: config.standby,
+                priority: config.priority,
+                quorum: 1,
+                http_port: if found { at.port() } else { 0 },
+                seed: random::node_id()?,
+                buffer: config.buffer,
+                looped: config.looped,
+                first_frame: config.found.1,
+            },
+            session.clock.now(),
+        );
+        Ok(Member {
+            node,
+            library: Library::new(config.cache_bytes),
+            _server: server,
+            questions,
+            fetcher,
+            fetched,
+            asked: BTreeMap::new(),
+            next_key: 0,
+            told: BTreeMap::new(),
+            full_told: false,
+            send_failing: false,
+        })
+    }
+
+    /// A packet of another node was heard: the node thinks about it, and the frame is kept.
+    pub fn hear_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant, now: Instant) {
+        self.node.handle_media(packet, arrived, now);
+        if let Some((track, k)) = self.node.place(packet) {
+            self.library.keep(track, k, packet.payload);
+        }
+    }
+
+    /// One turn: what came from other threads, then what is due. Call it after all sockets were read.
+    pub fn turn(&mut self, session: &mut Session, console: &mut dyn Console) {
+        while let Ok(fetched) = self.fetched.try_recv() {
+            self.take(fetched, session, console);
+        }
+        while let Ok(question) = self.questions.try_recv() {
+            let own = session.sockets.local_addr();
+            let answer = api::answer(self, &question, own, session.clock.now());
+            question.answer(answer);
+        }
+        self.node.handle_timeout(session.clock.now(), &self.library);
+    }
+
+    /// Does what the node decided.
+    pub fn act(&mut self, session: &mut Session, console: &mut dyn Console) -> Done {
+        let mut done = Done::default();
+        while let Some(output) = self.node.poll_output() {
+            let sent = match output {
+                Output::Media(bytes) => {
+                    let sent = session.sockets.send_media(&bytes);
+                    done.media.push(bytes);
+                    sent
+                }
+                Output::Rtcp(bytes) => session.sockets.send_rtcp(&bytes),
+                Output::Control { to: None, bytes } => {
+                    let sent = session.sockets.send_control(&bytes);
+                    done.beats.push(bytes);
+                    sent
+                }
+                Output::Control {
+                    to: Some(to),
+                    bytes,
+                } => session.sockets.send_to(to, &bytes),
+                Output::Submit { to, bytes } => {
+                    self.ask(
+                        to,
+                        "/programme".into(),
+                        Some(bytes),
+                        Asked::Submission,
+                        1 << 10,
+                    );
+                    continue;
+                }
+                Output::Fetch(fetch) => {
+                    self.fetch(fetch, session.clock.now());
+                    continue;
+                }
+                Output::Event(event) => {
+                    done.events.extend(tell_succession(event, session, console));
+                    continue;
+                }
+            };
+            match sent {
+                Ok(()) => self.send_failing = false,
+                Err(error) if !self.send_failing => {
+                    self.send_failing = true;
+                    let text = format!(
+                        "sending on {}: {error}; it goes on when the network is back",
+                        session.interface()
+                    );
+                    session.warn(console, &text);
+                }
+                Err(_) => {}
+            }
+        }
+        done
+    }
+
+    fn fetch(&mut self, fetch: Fetch, now: Instant) {
+        let (addr, path, asked, limit_bytes) = match fetch {
+            Fetch::Plan { from, digest } => {
+                let path = format!("/plan/{:06x}", digest.0);
+                (from, path, Asked::Plan(digest), MAX_PLAN_BYTES)
+            }
+            Fetch::Frames { from, track, first } => {
+                let path = format!("/tracks/{track}?from={first}&once");
+                (from, path, Asked::Frames(track), MAX_ANSWER_BYTES)
+            }
+        };
+        let is_asked = self.ask(addr, path, None, asked, limit_bytes);
+        if let (false, Asked::Frames(_)) = (is_asked, asked) {
+            self.node.handle_frames(false, now);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        addr: SocketAddr,
+        path: String,
+        body: Option<Vec<u8>>,
+        asked: Asked,
+        limit_bytes: usize,
+    ) -> bool {
+        self.next_key += 1;
+        let key = self.next_key;
+        let job = Job {
+            key,
+            addr,
+            path,
+            body,
+            limit_bytes,
+            patience: PATIENCE,
+        };
+        let is_asked = self.fetcher.submit(job);
+        if is_asked {
+            self.asked.insert(key, asked);
+        }
+        is_asked
+    }
+
+    /// An answer has come.
+    fn take(&mut self, fetched: Fetched, session: &mut Session, console: &mut dyn Console) {
+        let now = session.clock.now();
+        let Some(asked) = self.asked.remove(&fetched.key) else {
+            return;
+        };
+        let bytes = fetched
+            .result
+            .map_err(|error| console.detail(&error.to_string()));
+        match (asked, bytes) {
+            (Asked::Plan(digest), Ok(bytes)) => {
+                if let Err(error) = self.node.handle_plan(digest, &bytes, now) {
+                    console.detail(&error.to_string());
+                }
+            }
+            (Asked::Plan(_), Err(())) | (Asked::Submission, _) => {}
+            (Asked::Frames(track), Ok(bytes)) => {
+                let came = self.keep_blocks(track, &bytes, session, console);
+                self.node.handle_frames(came, now);
+            }
+            (Asked::Frames(_), Err(())) => self.node.handle_frames(false, now),
+        }
+    }
+
+    /// Keeps the frames of an answer; whether any of them was new.
+    fn keep_blocks(
+        &mut self,
+        track: TrackId,
+        bytes: &[u8],
+        session: &mut Session,
+        console: &mut dyn Console,
+    ) -> bool {
+        let (mut rest, mut came) = (bytes, false);
+        while !rest.is_empty() {
+            let block = match Block::parse(rest) {
+                Ok((block, after)) if block.track == track => {
+                    rest = after;
+                    block
+                }
+                Ok(_) => return came,
+                Err(error) => {
+                    console.detail(&error.to_string());
+                    return came;
+                }
+            };
+            for (k, packet) in (block.first..).zip(&block.packets) {
+                match self.library.keep(track, k, packet) {
+                    Kept::New => came = true,
+                    Kept::Full => {
+                        self.tell_full(session, console);
+                        return came;
+                    }
+                    Kept::Known | Kept::Refused(_) => {}
+                }
+            }
+        }
+        self.verify(track, session, console);
+        came
+    }
+
+    fn verify(&mut self, track: TrackId, session: &mut Session, console: &mut dyn Console) {
+        let listed = self.node.programme().listed(track);
+        let whole = listed.and_then(|listed| Some((listed.frames?, listed.digest?)));
+        if let Some((frames, digest)) = whole
+            && !self.library.verify(track, frames, digest)
+        {
+            session.warn(
+                console,
+                &format!("the copy of track {track} is damaged; copying it again"),
+            );
+        }
+    }
+
+    fn tell_full(&mut self, session: &mut Session, console: &mut dyn Console) {
+        if !std::mem::replace(&mut self.full_told, true) {
+            let text = format!(
+                "the cache of {} MiB is full: what does not fit is not copied, and this node cannot take over with it (see --cache)",
+                self.library.budget_bytes() >> 20
+            );
+            session.warn(console, &text);
+        }
+    }
+
+    /// Once a second: makes room, and says how far the copies are.
+    pub fn look_after(&mut self, session: &mut Session) {
+        let next = self.node.play_position();
+        let playing = self.node.programme().place(next);
+        self.library.has_room(playing);
+        let programme = self.node.programme();
+        let listed = programme.list().tracks();
+        self.library.retain(|track| {
+            listed.iter().any(|listed| listed.id == track)
+                || programme
+                    .tracks_from(FrameIndex(0))
+                    .any(|entry| entry.track == track)
+        });
+        self.told
+            .retain(|track, _| listed.iter().any(|listed| listed.id == *track));
+        for track in listed.iter().filter(|track| track.owner != session.node) {
+            let held = self.library.held(track.id);
+            let news = self.told.get(&track.id) != Some(&(held, track.frames));
+            if !news || self.told.len() >= MAX_TOLD {
+                continue;
+            }
+            self.told.insert(track.id, (held, track.frames));
+            let total = track.frames.unwrap_or(self.library.end(track.id));
+            session.events.write(
+                "replica",
+                json!({
+                    "track": track.id.to_string(), "held": held, "total": total,
+                    "complete": track.frames.is_some_and(|frames| held >= frames),
+                }),
+            );
+        }
+    }
+
+    /// How much of the programme is held, in per cent.
+    pub fn replica_percent(&self) -> u8 {
+        let tracks = self.node.programme().list().tracks();
+        let frames = |track: &crate::station::playlist::ListedTrack| {
+            track.frames.unwrap_or(self.library.end(track.id)).max(1)
+        };
+        let total: u64 = tracks.iter().map(frames).sum();
+        let held: u64 = tracks
+            .iter()
+            .map(|track| self.library.held(track.id).min(frames(track)))
+            .sum();
+        (held * 100)
+            .checked_div(total)
+            .map_or(0, |percent| percent.min(100) as u8)
+    }
+
+    /// Whether an address may change things: this machine, or one of a member.
+    pub fn is_member(&self, from: IpAddr, own: IpAddr) -> bool {
+        from.is_loopback()
+            || from == own
+            || self
+                .node
+                .roster()
+                .peers()
+                .any(|(_, peer)| peer.addr.ip() == from)
+    }
+}
+
+/// Tells of who leads and who covers; what is not about that is the owner's to tell.
+fn tell_succession(
+    event: Event,
+    session: &mut Session,
+    console: &mut dyn Console,
+) -> Option<Event> {
+    let events = &mut session.events;
+    match event {
+        Event::Covering { frame } => {
+            events.write("covering", json!({ "frame": frame.0 }));
+            console.detail(&format!(
+                "the leader is silent; covering from frame {frame} on"
+            ));
+        }
+        Event::CoverEnd { frame, sent } => {
+            events.write("cover_end", json!({ "frame": frame.0, "sent": sent }));
+            console.detail(&format!("covered {sent} frames, up to {frame}"));
+        }
+        Event::TookOver {
+            term,
+            frame,
+            silence,
+        } => {
+            let silence_ms = silence.as_millis() as u64;
+            let fields =
+                json!({ "term": term_json(term), "frame": frame.0, "silence_ms": silence_ms });
+            events.write("took_over", fields);
+            console.note(&format!("this node leads now, from frame {frame} on"));
+        }
+        Event::Solo { frame } => {
+            events.write("solo", json!({ "frame": frame.0 }));
+            console.note("nobody else is heard; going on alone");
+        }
+        Event::SteppedDown { reason } => {
+            events.write("stepped_down", json!({ "reason": reason }));
+            console.note(&format!("another node leads: {reason}"));
+        }
+        Event::HandedOver { to, frame } => {
+            let fields = json!({ "to": to.to_string(), "frame": frame.0 });
+            events.write("handed_over", fields);
+            console.note(&format!(
+                "handed over at frame {frame}; the programme goes on (lanradio stop ends it for everybody)"
+            ));
+        }
+        other => return Some(other),
+    }
+    None
+}

@@ -1,0 +1,244 @@
+//! Where do the frames of a track live that another node encodes?
+//!
+//! They come in any order: heard on air one by one, fetched a second at a time. Each second is a block; while it has holes its
+//! packets are held one by one, and when it is full they are put together, so that a copied track takes no more memory than
+//! an encoded one.
+
+use std::collections::BTreeMap;
+
+use super::opus::MAX_PACKET_BYTES;
+use super::track::{BLOCK_PACKETS, Digest, PushError, hash_of, packet};
+use crate::wire::TrackId;
+
+const BLOCK: u64 = BLOCK_PACKETS as u64;
+
+/// The frames of one track that were copied so far.
+#[derive(Debug)]
+pub struct CopiedTrack {
+    id: TrackId,
+    blocks: BTreeMap<u64, Block>,
+    /// Frames of which packets are held.
+    held: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Block {
+    /// With holes: packets one by one.
+    Partial(Vec<Option<Box<[u8]>>>),
+    /// All there: put together, with the end of each packet.
+    Full { bytes: Box<[u8]>, ends: Box<[u16]> },
+}
+
+impl CopiedTrack {
+    /// Nothing of it yet.
+    pub fn new(id: TrackId) -> CopiedTrack {
+        CopiedTrack {
+            id,
+            blocks: BTreeMap::new(),
+            held: 0,
+            bytes: 0,
+        }
+    }
+
+    /// The track's name.
+    pub fn id(&self) -> TrackId {
+        self.id
+    }
+
+    /// Keeps a frame; `false` if it is held already.
+    ///
+    /// # Errors
+    /// No frame has such a length or number; nothing was kept.
+    pub fn insert(&mut self, k: u64, packet: &[u8]) -> Result<bool, PushError> {
+        if packet.is_empty() || packet.len() > MAX_PACKET_BYTES {
+            return Err(PushError::PacketLength(packet.len()));
+        }
+        if k >= super::track::MAX_FRAMES {
+            return Err(PushError::Full);
+        }
+        let block = (self.blocks.entry(k / BLOCK))
+            .or_insert_with(|| Block::Partial(vec![None; BLOCK_PACKETS]));
+        let Block::Partial(packets) = block else {
+            return Ok(false);
+        };
+        let place = &mut packets[(k % BLOCK) as usize];
+        if place.is_some() {
+            return Ok(false);
+        }
+        *place = Some(packet.into());
+        self.held += 1;
+        self.bytes += packet.len() + 2;
+        if packets.iter().all(Option::is_some) {
+            *block = put_together(packets);
+        }
+        Ok(true)
+    }
+
+    /// The packet of frame `k`, if it is held.
+    pub fn get(&self, k: u64) -> Option<&[u8]> {
+        let within = (k % BLOCK) as usize;
+        match self.blocks.get(&(k / BLOCK))? {
+            Block::Partial(packets) => packets[within].as_deref(),
+            Block::Full { bytes, ends } => packet(bytes, ends, within),
+        }
+    }
+
+    /// How many frames are held without a hole, from frame `k` on.
+    pub fn held_from(&self, k: u64) -> u64 {
+        let mut at = k;
+        for (number, block) in self.blocks.range(k / BLOCK..) {
+            if *number != at / BLOCK {
+                break;
+            }
+            at = match block {
+                Block::Full { .. } => (number + 1) * BLOCK,
+                Block::Partial(packets) => {
+                    let rest = packets[(at % BLOCK) as usize..].iter();
+                    at + rest.take_while(|packet| packet.is_some()).count() as u64
+                }
+            };
+            if !at.is_multiple_of(BLOCK) {
+                break;
+            }
+        }
+        at - k
+    }
+
+    /// One past the last frame that is held.
+    pub fn end(&self) -> u64 {
+        let last = self.blocks.iter().next_back();
+        last.map_or(0, |(number, block)| match block {
+            Block::Full { .. } => (number + 1) * BLOCK,
+            Block::Partial(packets) => {
+                let last = packets.iter().rposition(Option::is_some);
+                number * BLOCK + last.map_or(0, |last| last as u64 + 1)
+            }
+        })
+    }
+
+    /// How many frames are held.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Memory held for packets, in bytes.
+    pub fn bytes_held(&self) -> usize {
+        self.bytes
+    }
+
+    /// The hash of the whole track, if all of its `frames` are held: as the one who encoded it names it.
+    pub fn digest(&self, frames: u64) -> Option<Digest> {
+        if self.held_from(0) < frames {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        for first in (0..frames).step_by(BLOCK_PACKETS) {
+            let packets = (first..frames.min(first + BLOCK)).filter_map(|k| self.get(k));
+            hasher.update(&hash_of(packets).0);
+        }
+        Some(Digest(*hasher.finalize().as_bytes()))
+    }
+
+    /// Drops the blocks that lie wholly before frame `k`.
+    pub fn drop_before(&mut self, k: u64) {
+        while let Some(first) = self
+            .blocks
+            .first_entry()
+            .filter(|first| *first.key() < k / BLOCK)
+        {
+            let (frames, bytes) = match first.get() {
+                Block::Full { bytes, ends } => (ends.len(), bytes.len()),
+                Block::Partial(packets) => {
+                    let held = packets.iter().flatten();
+                    (held.clone().count(), held.map(|packet| packet.len()).sum())
+                }
+            };
+            self.held -= frames as u64;
+            self.bytes -= bytes + 2 * frames;
+            first.remove();
+        }
+    }
+}
+
+fn put_together(packets: &[Option<Box<[u8]>>]) -> Block {
+    let bytes: Vec<u8> = packets
+        .iter()
+        .flatten()
+        .flat_map(|packet| packet.iter().copied())
+        .collect();
+    let ends = packets.iter().flatten().scan(0, |end, packet| {
+        *end += packet.len() as u16;
+        Some(*end)
+    });
+    Block::Full {
+        ends: ends.collect(),
+        bytes: bytes.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::track::Track;
+
+    fn bytes(k: u64) -> Vec<u8> {
+        vec![k as u8; 1 + (k % 300) as usize]
+    }
+
+    #[test]
+    fn frames_come_in_any_order_and_are_found() {
+        let mut copy = CopiedTrack::new(TrackId([1; 16]));
+        let order = (0..120u64).map(|n| n * 77 % 120);
+        for (n, k) in order.enumerate() {
+            assert_eq!(copy.insert(k, &bytes(k)), Ok(true));
+            assert_eq!(copy.insert(k, &bytes(k)), Ok(false));
+            assert_eq!(copy.held(), n as u64 + 1);
+        }
+        assert!((0..120).all(|k| copy.get(k) == Some(&bytes(k)[..])));
+        assert_eq!(
+            (
+                copy.get(120),
+                copy.held_from(0),
+                copy.held_from(50),
+                copy.end()
+            ),
+            (None, 120, 70, 120)
+        );
+        assert_eq!(copy.insert(5, &[]), Err(PushError::PacketLength(0)));
+        let expected: usize = (0..120).map(|k| bytes(k).len() + 2).sum();
+        assert_eq!(copy.bytes_held(), expected);
+        copy.drop_before(60);
+        assert_eq!(
+            (copy.get(49), copy.held(), copy.held_from(50)),
+            (None, 70, 70)
+        );
+        copy.drop_before(1_000);
+        assert_eq!((copy.held(), copy.bytes_held()), (0, 0));
+    }
+
+    #[test]
+    fn holes_end_what_is_held() {
+        let mut copy = CopiedTrack::new(TrackId([1; 16]));
+        for k in (0..200).filter(|k| ![3, 50, 149].contains(k)) {
+            copy.insert(k, &bytes(k)).unwrap();
+        }
+        let held = [0, 3, 4, 50, 51, 150, 999].map(|k| copy.held_from(k));
+        assert_eq!(held, [3, 0, 46, 0, 98, 50, 0]);
+        assert_eq!(copy.end(), 200);
+    }
+
+    #[test]
+    fn a_whole_copy_has_the_hash_of_the_original() {
+        for frames in [1, 49, 50, 51, 130] {
+            let mut track = Track::new(TrackId([1; 16]));
+            let mut copy = CopiedTrack::new(TrackId([1; 16]));
+            for k in 0..frames {
+                track.push(&bytes(k)).unwrap();
+                assert_eq!(copy.digest(frames), None);
+                copy.insert(k, &bytes(k)).unwrap();
+            }
+            assert_eq!(copy.digest(frames), Some(track.finish()), "{frames}");
+        }
+    }
+}

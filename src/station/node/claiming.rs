@@ -1,0 +1,445 @@
+//! Who leads when the leader is silent?
+//!
+//! The rule CLAIM of PROTOCOL: a candidate first asks whether the others would vote for it (a pre-vote disturbs nobody, Raft
+//! thesis 9.6), and anybody who heard the leader a moment ago says no. Only then it asks for votes in a new counter, of which
+//! each node has one. Meanwhile covers are on air, so there is no hurry. If nobody at all answers, there is nobody to agree
+//! with: with a quorum of 1 the survivor goes on alone.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::covering::{Duty, RANK_STEP};
+use super::flaws::Flaw;
+use super::roles::Role;
+use super::{Frames, Node};
+use crate::time::Instant;
+use crate::wire::control::Message;
+use crate::wire::election::{Ask, MAX_HEIRS, Refusal, Reply, Round};
+use crate::wire::{FrameIndex, NodeId, Term};
+
+/// When the copies of a question are sent, after the first.
+const COPIES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(8),
+    Duration::from_millis(15),
+];
+/// How long answers are waited for.
+const ROUND: Duration = Duration::from_millis(30);
+/// Whoever heard the leader within this time refuses.
+const VETO: Duration = Duration::from_millis(180);
+/// A process that was started less than this ago may have voted before: it neither votes nor claims.
+const BOOT: Duration = Duration::from_millis(400);
+/// Longer than any lease that a confirmation may have given.
+const HOLD: Duration = Duration::from_millis(285);
+/// How much longer those wait that do not hold the next seconds: others may.
+const NOT_ELIGIBLE: Duration = Duration::from_millis(150);
+/// How much longer those wait that the leader did not name.
+const NOT_NAMED: Duration = Duration::from_millis(200);
+/// In stations that are larger than this only heirs answer candidates.
+const ALL_VOTE: usize = 32;
+/// Votes counted at most.
+const MAX_VOTES: usize = 64;
+
+/// How far a node is on its way to lead.
+#[derive(Debug, Default)]
+pub(super) enum Claim {
+    /// Not at all, or not again before `not_before`.
+    #[default]
+    None,
+    /// It has been refused, or not been heard.
+    Resting {
+        /// When to try again.
+        not_before: Instant,
+        /// The highest counter that it was told of.
+        told: u32,
+    },
+    /// It waits for answers.
+    Asking(Asking),
+}
+
+/// A question that was asked, and its answers.
+#[derive(Debug)]
+pub(super) struct Asking {
+    round: Round,
+    attempt: u32,
+    asked_at: Instant,
+    /// Copies sent so far.
+    copies: usize,
+    granted: BTreeSet<NodeId>,
+    refused: bool,
+    /// The highest counter that it was told of.
+    told: u32,
+}
+
+impl Claim {
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self, Claim::Asking(_))
+    }
+
+    /// Forgets a question that was asked long ago, and its answers.
+    pub(super) fn abandon(&mut self) {
+        if let Claim::Asking(Asking { asked_at, told, .. }) = *self {
+            *self = Claim::Resting {
+                not_before: asked_at,
+                told,
+            };
+        }
+    }
+
+    fn told(&self) -> u32 {
+        match self {
+            Claim::None => 0,
+            Claim::Resting { told, .. } => *told,
+            Claim::Asking(asking) => asking.told,
+        }
+    }
+}
+
+/// The votes that this process has given.
+#[derive(Debug, Default)]
+pub(super) struct Voter {
+    /// The newest: in which counter, to whom, when.
+    granted: Option<(u32, NodeId, Instant)>,
+    /// When it last confirmed a leader.
+    pub(super) confirmed_at: Option<Instant>,
+}
+
+impl Voter {
+    /// The highest counter in which a vote was given.
+    fn counter(&self) -> u32 {
+        self.granted.map_or(0, |(counter, ..)| counter)
+    }
+
+    /// Whether a leader may count on this node (with a quorum, one that has just started may have promised otherwise before).
+    pub(super) fn may_confirm(&self, term: Term, quorum: u16, born: Instant, now: Instant) -> bool {
+        quorum <= 1 || now.since(born) >= BOOT && self.counter() <= term.counter
+    }
+}
+
+impl Node {
+    /// Stands for election when the leader has been silent for long enough; answers when to come back.
+    pub(super) fn claim(&mut self, frames: &dyn Frames) -> Option<Instant> {
+        let now = self.latest;
+        let Role::Following(following) = &self.role else {
+            return None;
+        };
+        if !self.config.standby || self.relieved.is_some() {
+            return None;
+        }
+        match &following.claim {
+            Claim::Asking(asking) => {
+                if now >= asking.asked_at + ROUND {
+                    return self.decide(frames);
+                }
+                self.repeat_question()
+            }
+            claim => {
+                let rested = match claim {
+                    Claim::Resting { not_before, .. } => *not_before,
+                    _ => now,
+                };
+                let waits =
+                    following.claim_after() * self.back_off.factor(now) + self.claim_delay();
+                let at = (following.heard_at + waits)
+                    .max(rested)
+                    .max(self.born + BOOT);
+                if now < at {
+                    return Some(at);
+                }
+                if self.has(Flaw::NoPreVote) {
+                    return self.ask_for_votes();
+                }
+                self.ask(Round::PreVote);
+                self.repeat_question()
+            }
+        }
+    }
+
+    /// How much longer than the best heir this node waits.
+    fn claim_delay(&self) -> Duration {
+        let rank = self.rank();
+        let eligible = if self.standing.eligible {
+            Duration::ZERO
+        } else {
+            NOT_ELIGIBLE
+        };
+        let named = if rank < MAX_HEIRS {
+            Duration::ZERO
+        } else {
+            NOT_NAMED
+        };
+        RANK_STEP * rank as u32 + eligible + named
+    }
+
+    fn ask(&mut self, round: Round) {
+        let attempt = self.random.bits() as u32;
+        let now = self.latest;
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        tracing::debug!(?round, term = %following.term, "asking");
+        following.claim = Claim::Asking(Asking {
+            round,
+            attempt,
+            asked_at: now,
+            copies: 0,
+            granted: BTreeSet::new(),
+            refused: false,
+            told: following.claim.told(),
+        });
+    }
+
+    /// Sends the copies of the question that are due; answers when to come back.
+    fn repeat_question(&mut self) -> Option<Instant> {
+        let now = self.latest;
+        let (rank, eligible) = (self.rank() as u8, self.standing.eligible);
+        let (node, station) = (self.config.node, self.config.station);
+        let (mut plan, mut version) = (self.programme.digest(), self.programme.version());
+        let Role::Following(following) = &mut self.role else {
+            return None;
+        };
+        let (term, leader) = (following.term, following.addr);
+        if let Some(newer) = following
+            .candidate_plan
+            .as_ref()
+            .filter(|newer| newer.version() > version)
+        {
+            (plan, version) = (newer.digest(), newer.version());
+        }
+        let Claim::Asking(asking) = &mut following.claim else {
+            return None;
+        };
+        let due = COPIES
+            .iter()
+            .filter(|after| now >= asking.asked_at + **after)
+            .count();
+        let sends = due > asking.copies;
+        asking.copies = due;
+        let next = COPIES.get(due).map(|after| asking.asked_at + *after);
+        let next = next.unwrap_or(asking.asked_at + ROUND);
+        let ask = Ask {
+            station,
+            node,
+            term,
+            attempt: asking.attempt,
+            round: asking.round,
+            rank,
+            eligible,
+            plan,
+            version,
+        };
+        if sends {
+            let message = Message::Ask(ask);
+            self.send_control(None, &message);
+            // Multicast is the first thing that a crowded network drops.
+            let heirs = self.roster.heirs().iter().filter(|heir| **heir != node);
+            let heirs = heirs
+                .filter_map(|heir| self.roster.get(*heir))
+                .map(|peer| peer.addr);
+            let to: BTreeSet<SocketAddr> = heirs.chain(leader).collect();
+            to.into_iter()
+                .for_each(|to| self.send_control(Some(to), &message));
+        }
+        Some(next)
+    }
+
+    /// The round is over.
+    fn decide(&mut self, frames: &dyn Frames) -> Option<Instant> {
+        let now = self.latest;
+        let Role::Following(following) = &mut self.role else {
+            return None;
+        };
+        let Claim::Asking(asking) = &following.claim else {
+            return None;
+        };
+        let answered = asking.refused || !asking.granted.is_empty();
+        let (told, round, refused) = (asking.told, asking.round, asking.refused);
+        let counter = following.term.counter.max(self.voter.counter()).max(told);
+        let quorum = following.quorum;
+        match round {
+            Round::PreVote if refused => self.rest(30..=70, told),
+            Round::PreVote if !answered && quorum <= 1 => {
+                self.begin_solo();
+                if self.has_played_all(frames) {
+                    // Nobody is left to agree with, and nothing to play: only the end is to be said.
+                    self.take_candidate_plan();
+                    let first = self.first_to_lead();
+                    self.become_successor(counter.saturating_add(1), first, "alone");
+                    return Some(now);
+                }
+                self.rest(200..=300, told)
+            }
+            Round::PreVote if !answered => self.rest(200..=300, told),
+            Round::PreVote => self.ask_for_votes(),
+            Round::Vote { .. } => self.rest(30..=90, told),
+        }
+    }
+
+    /// Asks for votes in the next counter, after giving its own.
+    fn ask_for_votes(&mut self) -> Option<Instant> {
+        let Role::Following(following) = &self.role else {
+            return None;
+        };
+        let known = following.term.counter.max(self.voter.counter());
+        let counter = known.max(following.claim.told()).saturating_add(1);
+        self.voter.granted = Some((counter, self.config.node, self.latest));
+        self.ask(Round::Vote { counter });
+        self.repeat_question()
+    }
+
+    /// Tries again after a random time: two that do so at once would go on doing so.
+    fn rest(&mut self, wait_ms: std::ops::RangeInclusive<u64>, told: u32) -> Option<Instant> {
+        let not_before = self.latest + self.random.wait_ms(wait_ms);
+        if let Role::Following(following) = &mut self.role {
+            following.claim = Claim::Resting { not_before, told };
+        }
+        Some(not_before)
+    }
+
+    /// Whether a lone survivor has come to the end of all that it has.
+    fn has_played_all(&self, frames: &dyn Frames) -> bool {
+        let Role::Following(following) = &self.role else {
+            return false;
+        };
+        let Duty::Solo(stint) = &following.duty else {
+            return false;
+        };
+        let next = stint.next();
+        let ends = self.programme.run_at(next).is_none();
+        let nothing = self.ready_end(next, 1, frames) == next;
+        (ends || nothing) && self.programme.list().waiting().is_empty()
+    }
+
+    /// The first frame of this node as a leader: the one after all that was on air, never one by the clock.
+    pub(super) fn first_to_lead(&self) -> FrameIndex {
+        self.seen.top().map_or(FrameIndex(0), |top| top.plus(1))
+    }
+
+    /// A candidate asks for this node's vote.
+    pub(super) fn hear_candidate(&mut self, from: SocketAddr, ask: &Ask) {
+        if self.is_listening() {
+            return; // it does not know yet whether the leader lives
+        }
+        let is_heir = self.rank() < MAX_HEIRS;
+        let leads = match &self.role {
+            Role::Following(_) => false,
+            Role::Leading { .. } => true,
+            _ => return,
+        };
+        if ask.station != self.config.station || !is_heir && !leads && self.roster.len() > ALL_VOTE
+        {
+            return;
+        }
+        let refusal = self.refusal(ask);
+        if let (None, Round::Vote { counter }) = (refusal, ask.round) {
+            self.voter.granted = Some((counter, ask.node, self.latest));
+        }
+        let term = match &self.role {
+            Role::Following(following) => following.term,
+            Role::Leading { lead, .. } => lead.term,
+            _ => return,
+        };
+        let reply = Reply {
+            station: ask.station,
+            node: self.config.node,
+            candidate: ask.node,
+            attempt: ask.attempt,
+            round: ask.round,
+            refusal,
+            counter: term.counter.max(self.voter.counter()),
+            plan: self.programme.digest(),
+            version: self.programme.version(),
+            http_port: self.config.http_port,
+        };
+        self.send_control(Some(from), &Message::Reply(reply));
+    }
+
+    /// Why a candidate does not get this node's vote, if it does not.
+    fn refusal(&self, ask: &Ask) -> Option<Refusal> {
+        let now = self.latest;
+        let Role::Following(following) = &self.role else {
+            return Some(Refusal::Leads);
+        };
+        let lately = |at: Option<Instant>, within| at.is_some_and(|at| now.since(at) < within);
+        let veto = if following.is_idle {
+            following.claim_after() - Duration::from_millis(20)
+        } else {
+            VETO
+        };
+        let same_term = ask.term.short() == following.term.short();
+        let newer = self.programme.version() > ask.version && following.base.is_some();
+        let another = |granted: &&(u32, NodeId, Instant)| granted.1 != ask.node;
+        let granted = self.voter.granted.as_ref().filter(another);
+        let in_counter = |counter| {
+            self.voter
+                .granted
+                .is_some_and(|(voted, to, _)| voted > counter || voted == counter && to != ask.node)
+        };
+        if now.since(following.heard_at) < veto && !self.has(Flaw::NoVeto) {
+            Some(Refusal::LeaderHeard)
+        } else if same_term && newer {
+            Some(Refusal::NewerPlan)
+        } else if self.standing.eligible && !ask.eligible
+            || following.claim.is_asking() && self.rank() < usize::from(ask.rank)
+        {
+            Some(Refusal::BetterCandidate)
+        } else if following.quorum > 1 && lately(self.voter.confirmed_at, HOLD) {
+            Some(Refusal::Confirmed)
+        } else if following.quorum > 1 && lately(granted.map(|granted| granted.2), HOLD)
+            || matches!(ask.round, Round::Vote { counter } if in_counter(counter) && !self.has(Flaw::VoteTwice))
+        {
+            Some(Refusal::Granted)
+        } else {
+            (now.since(self.born) < BOOT).then_some(Refusal::Young)
+        }
+    }
+
+    /// A voter has answered.
+    pub(super) fn hear_voter(&mut self, from: SocketAddr, reply: &Reply) {
+        let me = self.config.node;
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        let needed = usize::from(following.quorum.max(2)) - 1;
+        let Claim::Asking(asking) = &mut following.claim else {
+            return;
+        };
+        if (reply.attempt, reply.round) != (asking.attempt, asking.round) || reply.node == me {
+            return;
+        }
+        asking.told = asking.told.max(
+            reply
+                .counter
+                .min(following.term.counter.saturating_add(1 << 20)),
+        );
+        match reply.refusal {
+            Some(refusal) => {
+                asking.refused = true;
+                if refusal == Refusal::NewerPlan && reply.http_port != 0 {
+                    let at = SocketAddr::new(from.ip(), reply.http_port);
+                    self.copying.want_candidate_plan(at, reply.plan);
+                }
+                return;
+            }
+            None if asking.granted.len() < MAX_VOTES => drop(asking.granted.insert(reply.node)),
+            None => {}
+        }
+        if let Round::Vote { counter } = asking.round
+            && asking.granted.len() >= needed
+        {
+            self.take_candidate_plan();
+            let first = self.first_to_lead();
+            self.become_successor(counter, first, "elected");
+        }
+    }
+
+    fn take_candidate_plan(&mut self) {
+        if let Role::Following(following) = &mut self.role
+            && let Some(plan) = following.candidate_plan.take()
+            && plan.version() > self.programme.version()
+        {
+            self.programme = plan;
+        }
+    }
+}

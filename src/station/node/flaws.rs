@@ -1,0 +1,69 @@
+//! Nodes that are broken on purpose: the simulator shows that its invariants catch each of these, so that a run without a
+//! violation means something. Only builds with debug assertions have them.
+
+use super::Node;
+
+/// A rule of PROTOCOL that is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// A lower term is followed like any other.
+    NoTerms,
+    /// A plan is named by its version (trace 1).
+    VersionNotDigest,
+    /// Covers go on for ever (trace 12).
+    NoHorizon,
+    /// Votes are asked for at once.
+    NoPreVote,
+    /// A vote is given to everybody who asks.
+    VoteTwice,
+    /// A voter that hears the leader does not say so.
+    NoVeto,
+    /// Who stood still goes on as if nothing had been.
+    ResumeAtOnce,
+    /// A cover is a sign of life.
+    CoverIsLife,
+    /// A leader that is covered does not send (trace 3).
+    CoveredLeaderIsSilent,
+    /// A change of plan takes effect now, not a horizon after the last frame that was sent (trace 12).
+    ChangeFromNow,
+    /// A plan that was fetched by a candidate is used for covering (trace 7).
+    CandidatePlanCovers,
+    /// A leader of any other term deposes.
+    LowerTermDeposes,
+    /// The higher term is right, whoever follows it (trace 4).
+    HigherTermWins,
+    /// A new leader's first frame is what its clock says.
+    FirstByClock,
+    /// A new leader goes on when it was elected, not on the old leader's grid.
+    OwnGrid,
+}
+
+impl Node {
+    /// From now on this node breaks a rule.
+    #[cfg(debug_assertions)]
+    pub fn break_on_purpose(&mut self, flaw: Flaw) {
+        self.flaw = Some(flaw);
+        self.name_plan();
+    }
+
+    /// Whether this node breaks a rule on purpose.
+    #[cfg(debug_assertions)]
+    pub(super) fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    /// Nobody does where it matters.
+    #[cfg(not(debug_assertions))]
+    #[expect(clippy::unused_self, reason = "the same call in both kinds of build")]
+    pub(super) const fn has(&self, _: Flaw) -> bool {
+        false
+    }
+
+    /// How plans are named.
+    #[cfg(debug_assertions)]
+    pub(super) fn name_plan(&mut self) {
+        if self.has(Flaw::VersionNotDigest) {
+            self.programme.name_by_version();
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! What does a follower learn from its leader, and when does it change to another one?
+//!
+//! The rules RECEIVE and "adopt" of PROTOCOL. A lower term is dropped. A higher one is adopted at once when the followed leader
+//! has fallen silent or has named its successor, and otherwise when it has been heard, from its leader itself, for a grace
+//! time: covers of a dead leader must not depose a live one (trace 9). Only progress is a sign of life: a leader that repeats
+//! itself is none (trace 3). What is followed is what the leader itself said: its newest packet, with the plan that it named,
+//! is the *base* from which covers are counted.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::claiming::Claim;
+use super::covering::Duty;
+use super::flaws::Flaw;
+use super::roles::Role;
+use super::{Event, Node, Output};
+use crate::station::clock::StationClock;
+use crate::station::grid::Grid;
+use crate::station::programme::Programme;
+use crate::time::Instant;
+use crate::wire::control::{Heartbeat, Message, State};
+use crate::wire::election::{Confirm, MAX_HEIRS, Offer, Stale};
+use crate::wire::ids::{PlanDigest, ShortTerm, Slot};
+use crate::wire::media::{Flags, MediaPacket};
+use crate::wire::{FrameIndex, NodeId, Term};
+
+/// A leader is silent after 2.5 frames.
+const SILENT_AFTER: Duration = Duration::from_millis(50);
+/// How long a higher term must be heard while the followed leader lives.
+const GRACE: Duration = Duration::from_millis(200);
+/// A silence after which a leader may be replaced.
+pub(super) const CLAIM_AFTER: Duration = Duration::from_millis(200);
+/// The same while the station is idle and only heartbeats are sent, ten a second.
+pub(super) const CLAIM_AFTER_IDLE: Duration = Duration::from_millis(500);
+/// Stale leaders are told so at most this often.
+const STALE_EVERY: Duration = Duration::from_millis(100);
+
+/// What a follower knows of its leader.
+#[derive(Debug)]
+pub(super) struct Following {
+    /// The term that is followed. Of a leader that was only heard on the media port, the low half of the id is not known yet.
+    pub(super) term: Term,
+    /// The newest heartbeat's number; none was heard before the first.
+    number: Option<u64>,
+    /// Where the leader is reached.
+    pub(super) addr: Option<SocketAddr>,
+    /// Where its plan and frames can be fetched.
+    pub(super) http: Option<SocketAddr>,
+    /// The leader's last sign of life.
+    pub(super) heard_at: Instant,
+    /// The highest index that the leader itself has sent, as far as is known.
+    highest: Option<FrameIndex>,
+    /// The leader's newest packet and the plan that it named.
+    newest: Option<(FrameIndex, PlanDigest)>,
+    /// The leader's newest packet of which this node holds the plan.
+    pub(super) base: Option<(FrameIndex, PlanDigest)>,
+    /// When the leader's packets arrive.
+    grid: Grid,
+    /// When its heartbeats arrive: the grid of an idle station.
+    beats: Grid,
+    pub(super) is_idle: bool,
+    /// Idle frames before the run that plays.
+    idle_frames: u64,
+    pub(super) offer: Option<Offer>,
+    /// When the offer came.
+    pub(super) offered_at: Option<Instant>,
+    /// The offer names this node, and it has confirmed it.
+    pub(super) has_accepted: bool,
+    pub(super) quorum: u16,
+    pub(super) buffer: Duration,
+    rival: Option<Rival>,
+    told_stale_at: Option<Instant>,
+    pub(super) duty: Duty,
+    pub(super) claim: Claim,
+    /// A newer plan of this term, fetched while standing for election: it is not for covering (trace 7).
+    pub(super) candidate_plan: Option<Programme>,
+}
+
+/// Another leader, with a higher term.
+#[derive(Debug)]
+struct Rival {
+    term: ShortTerm,
+    since: Instant,
+    leader_itself: bool,
+}
+
+impl Following {
+    pub(super) fn new(term: Term, now: Instant) -> Following {
+        Following {
+            term,
+            number: None,
+            addr: None,
+            http: None,
+            heard_at: now,
+            highest: None,
+            newest: None,
+            base: None,
+            grid: Grid::default(),
+            beats: Grid::default(),
+            is_idle: false,
+            idle_frames: 0,
+            offer: None,
+            offered_at: None,
+            has_accepted: false,
+            quorum: 1,
+            buffer: Duration::from_millis(500),
+            rival: None,
+            told_stale_at: None,
+            duty: Duty::Listening,
+            claim: Claim::default(),
+            candidate_plan: None,
+        }
+    }
+
+    /// The highest index that the leader itself has sent.
+    pub(super) fn highest(&self) -> Option<FrameIndex> {
+        self.highest
+    }
+
+    /// This node led until now, and covers for its successor.
+    pub(super) fn relieve(
+        &mut self,
+        clock: StationClock,
+        base: (FrameIndex, PlanDigest),
+        offer: Offer,
+        buffer: Duration,
+    ) {
+        self.base = Some(base);
+        self.newest = self.base;
+        self.highest = Some(base.0);
+        self.grid.handle_sample(0, clock.local_us(0));
+        self.offer = Some(offer);
+        self.buffer = buffer;
+    }
+
+    /// The leader's clock, by its packets, or by its heartbeats before the first packet.
+    pub(super) fn clock(&self) -> Option<StationClock> {
+        self.grid.clock().or_else(|| self.beats.clock())
+    }
+
+    /// The plan that the leader named last.
+    pub(super) fn named_plan(&self) -> Option<PlanDigest> {
+        self.newest.map(|(_, plan)| plan)
+    }
+
+    /// Whether the leader has named `leader` as its successor.
+    fn offered_to(&self, leader: u32) -> bool {
+        self.offer
+            .is_some_and(|offer| offer.successor.short() == leader)
+    }
+
+    /// How long a silence has to be before somebody claims.
+    pub(super) fn claim_after(&self) -> Duration {
+        if self.is_idle {
+            CLAIM_AFTER_IDLE
+        } else {
+            CLAIM_AFTER
+        }
+    }
+}
+
+/// What to do with what a term says.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is the followed one.
+    Followed,
+    /// It is over.
+    Stale,
+    /// A rival's: not yet.
+    Rival,
+    /// It is higher, and to be followed from now on.
+    Adopt,
+}
+
+impl Node {
+    /// This node's place among the heirs of the leader that it follows; [`MAX_HEIRS`] if it has none.
+    pub(super) fn rank(&self) -> usize {
+        let heirs = self.roster.heirs();
+        let rank = heirs.iter().position(|heir| *heir == self.config.node);
+        rank.unwrap_or(MAX_HEIRS)
+    }
+
+    /// A packet of this station was heard by a follower or a leader.
+    pub(super) fn hear_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant) {
+        let element = packet.element;
+        let index = self.numbering.index(element.index_high, packet.seq);
+        let solo = element.flags.has(Flags::SOLO);
+        let cover = element.flags.has(Flags::COVER);
+        match &self.role {
+            Role::Following(_) => {}
+            Role::Leading { .. } => {
+                self.hear_media_as_leader(element.term, index, solo || cover);
+                return;
+            }
+            _ => return,
+        }
+        if !self.can_be(index, arrived) {
+            return;
+        }
+        // Any packet of a frame suppresses covers of it (trace 11).
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        if solo {
+            if arrived.since(following.heard_at) >= CLAIM_AFTER {
+                self.seen.insert(index);
+            }
+            return;
+        }
+        match self.weigh(element.term, !cover, arrived) {
+            Verdict::Stale => return,
+            Verdict::Rival => {
+                self.seen.insert(index);
+                return;
+            }
+            Verdict::Adopt => {
+                let leader = NodeId(u64::from(element.term.leader) << 32);
+                let counter = element.term.counter;
+                self.adopt(Term { counter, leader }, arrived);
+            }
+            Verdict::Followed => {}
+        }
+        self.seen.insert(index);
+        if cover {
+            if self.has(Flaw::CoverIsLife) {
+                self.sign_of_life(arrived);
+            }
+            return;
+        }
+        let Role::Following(following) = &self.role else {
+            return;
+        };
+        let idle = following.idle_frames;
+        let slot = self.numbering.slot(Slot(index.0 + idle), packet.timestamp);
+        let digest = self.programme.digest();
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        if following.highest.is_some_and(|highest| index <= highest) {
+            return; // a repetition, or reordered: no progress
+        }
+        following.highest = Some(index);
+        following.newest = Some((index, element.plan));
+        following.is_idle = false;
+        if element.plan == digest {
+            following.base = following.newest;
+        }
+        if let Some(slot) = slot.filter(|slot| slot.0 < index.0 + idle + (1 << 20)) {
+            following.grid.handle_arrival(slot, arrived);
+        }
+        self.sign_of_life(arrived);
+    }
+
+    /// Whether a frame can be on air: nobody is further ahead than a few horizons and what the time since allows.
+    fn can_be(&self, index: FrameIndex, arrived: Instant) -> bool {
+        let Role::Following(following) = &self.role else {
+            return false;
+        };
+        let known = self.seen.top().max(following.highest);
+        let silent = arrived.since(following.heard_at).as_millis() as u64 / 20;
+        known.is_none_or(|top| index <= top.plus(super::CUSHION_FRAMES * 8 + silent))
+    }
+
+    /// A heartbeat of this station was heard by a follower.
+    pub(super) fn hear_beat(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
+        let last = beat.next.0.checked_sub(1).map(FrameIndex);
+        if last.is_some_and(|last| !self.can_be(last, arrived)) {
+            return;
+        }
+        match self.weigh(beat.term.short(), true, arrived) {
+            Verdict::Stale => return self.tell_stale(from, beat, arrived),
+            Verdict::Rival => return,
+            Verdict::Adopt => self.adopt(beat.term, arrived),
+            Verdict::Followed => {}
+        }
+        let (digest, me, eligible) = (
+            self.programme.digest(),
+            self.config.node,
+            self.standing.eligible,
+        );
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        following.term = beat.term;
+        if following.number.is_some_and(|number| beat.number <= number) {
+            return; // trace 6
+        }
+        let succession = &beat.succession;
+        let http_port = Some(succession.http_port).filter(|port| *port != 0);
+        following.number = Some(beat.number);
+        following.addr = Some(from);
+        following.http = http_port.map(|port| SocketAddr::new(from.ip(), port));
+        if following.offer != succession.offer {
+            following.offer = succession.offer;
+            following.offered_at = Some(arrived);
+        }
+        let is_named = succession.offer.is_some_and(|offer| offer.successor == me);
+        following.has_accepted = is_named && (eligible || following.has_accepted);
+        if let Some(run) = beat.run {
+            following.idle_frames = run.starts_at.0.saturating_sub(run.first.0);
+        }
+        following.quorum = succession.quorum;
+        following.buffer = Duration::from_millis(u64::from(beat.buffer_ms));
+        following.is_idle = beat.state != State::Playing;
+        following.beats.handle_sample(beat.sent_at_us, arrived);
+        let progress = last > following.highest;
+        following.highest = following.highest.max(last);
+        if progress || following.newest.is_none() || following.is_idle {
+            let index = last
+                .unwrap_or(FrameIndex(0))
+                .max(following.highest.unwrap_or_default());
+            following.newest = Some((index, beat.plan));
+            if beat.plan == digest {
+                following.base = following.newest;
+            }
+        } else if let Some((_, plan)) = following
+            .newest
+            .as_mut()
+            .filter(|(index, _)| Some(*index) == last)
+        {
+            *plan = beat.plan; // the plan has changed since that packet
+        }
+        self.roster.set_heirs(&succession.heirs);
+        self.roster.handle_leader(beat, from, self.latest);
+        if let Some(last) = last {
+            self.seen.insert(last);
+        }
+        if let State::Over(reason) = beat.state {
+            self.tell(Event::OffAir { reason });
+            return self.become_waiting(Some(beat.station));
+        }
+        if progress || beat.state == State::Idle {
+            self.sign_of_life(arrived);
+        }
+        self.confirm(from, beat);
+    }
+
+    /// What does this term say to a follower?
+    fn weigh(&mut self, term: ShortTerm, leader_itself: bool, arrived: Instant) -> Verdict {
+        let no_terms = self.has(Flaw::NoTerms);
+        let Role::Following(following) = &mut self.role else {
+            return Verdict::Stale;
+        };
+        match term.cmp(&following.term.short()) {
+            std::cmp::Ordering::Less if !no_terms => return Verdict::Stale,
+            std::cmp::Ordering::Less | std::cmp::Ordering::Equal => return Verdict::Followed,
+            std::cmp::Ordering::Greater => {}
+        }
+        let silent = arrived.since(following.heard_at) > SILENT_AFTER;
+        let idle = following.is_idle && arrived.since(following.heard_at) <= CLAIM_AFTER_IDLE;
+        if following.quorum > 1 || silent && !idle || following.offered_to(term.leader) {
+            return Verdict::Adopt;
+        }
+        let rival = match &mut following.rival {
+            Some(rival) if rival.term >= term => rival,
+            rival => rival.insert(Rival {
+                term,
+                since: arrived,
+                leader_itself: false,
+            }),
+        };
+        if rival.term != term {
+            return Verdict::Rival;
+        }
+        rival.leader_itself |= leader_itself;
+        if rival.leader_itself && arrived.since(rival.since) >= GRACE {
+            Verdict::Adopt
+        } else {
+            Verdict::Rival
+        }
+    }
+
+    /// From now on, this term is followed.
+    pub(super) fn adopt(&mut self, term: Term, now: Instant) {
+        self.stop_covering();
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        tracing::debug!(from = %following.term, to = %term, "following a higher term");
+        let old = std::mem::replace(&mut **following, Following::new(term, now));
+        (following.quorum, following.buffer) = (old.quorum, old.buffer);
+        self.copying.leader_changed();
+        self.tell(Event::Leader {
+            term,
+            reason: "followed",
+        });
+    }
+
+    /// The leader is alive: nobody covers, nobody claims.
+    fn sign_of_life(&mut self, arrived: Instant) {
+        self.stop_covering();
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        following.heard_at = following.heard_at.max(arrived);
+        following.claim = Claim::default();
+        following.candidate_plan = None;
+        following
+            .rival
+            .take_if(|rival| arrived.since(rival.since) > GRACE * 5);
+    }
+
+    /// An heir's word that it hears its leader (PROTOCOL, "heir").
+    fn confirm(&mut self, to: SocketAddr, beat: &Heartbeat) {
+        if self.rank() == MAX_HEIRS
+            || !self
+                .voter
+                .may_confirm(beat.term, beat.succession.quorum, self.born, self.latest)
+        {
+            return;
+        }
+        self.voter.confirmed_at = Some(self.latest);
+        let me = self.config.node;
+        let offer = beat.succession.offer.filter(|offer| offer.successor == me);
+        let confirm = Confirm {
+            station: beat.station,
+            node: me,
+            term: beat.term,
+            number: beat.number,
+            plan: self.programme.digest(),
+            standing: self.standing,
+            accepts: offer
+                .filter(|_| self.standing.eligible)
+                .map(|offer| offer.first),
+        };
+        self.send_control(Some(to), &Message::Confirm(confirm));
+    }
+
+    /// A leader of a lower term is told that it is over, if the one of the higher term cannot do it itself.
+    fn tell_stale(&mut self, to: SocketAddr, beat: &Heartbeat, arrived: Instant) {
+        let every = STALE_EVERY;
+        let node = self.config.node;
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        let silent = arrived.since(following.heard_at) >= following.claim_after();
+        let told = following
+            .told_stale_at
+            .is_some_and(|at| arrived.since(at) < every);
+        if silent && !told {
+            following.told_stale_at = Some(arrived);
+            let stale = Stale {
+                station: beat.station,
+                node,
+                term: following.term,
+            };
+            self.send_control(Some(to), &Message::Stale(stale));
+        }
+    }
+
+    /// The plan that was fetched is the one that the leader named, or a newer one for a candidate.
+    pub(super) fn take_plan(&mut self, plan: Programme) {
+        let candidate_covers = self.has(Flaw::CandidatePlanCovers);
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        let digest = plan.digest();
+        if following.named_plan() == Some(digest) {
+            following.base = following.newest;
+            self.programme = plan;
+            self.fed = true;
+        } else if candidate_covers {
+            following.base = following.newest.map(|(index, _)| (index, digest));
+            self.programme = plan;
+        } else if following.claim.is_asking() {
+            following.candidate_plan = Some(plan);
+        }
+    }
+
+    /// Sends a control message to one node or to the group.
+    pub(super) fn send_control(&mut self, to: Option<SocketAddr>, message: &Message) {
+        let bytes = message.to_bytes();
+        self.outputs.push_back(Output::Control { to, bytes });
+    }
+}

@@ -1,0 +1,254 @@
+//! How does a leader leave without being missed?
+//!
+//! It names its successor and the frame from which that one leads, ten frames ahead, and says so every 20 ms; the plan is frozen
+//! until then. It sends up to that frame and not further, and stays for a moment as the first to cover. If the successor has
+//! not confirmed by then, the leader goes on and tries the next heir (PROTOCOL, "HAND OVER").
+
+use std::time::Duration;
+
+use super::following::Following;
+use super::roles::{HANDED_OVER, Phase, Role};
+use super::{Event, Node};
+use crate::time::Instant;
+use crate::wire::control::EndReason;
+use crate::wire::election::Offer;
+use crate::wire::ids::ShortTerm;
+use crate::wire::{FRAME, FrameIndex, NodeId};
+
+/// How many frames ahead the change is named.
+const NOTICE_FRAMES: u64 = 10;
+/// The old leader goes when it has heard this many frames of its successor.
+const HEARD_FRAMES: u64 = 10;
+/// It goes after this time in any case.
+const STAY: Duration = Duration::from_secs(1);
+
+/// A leader that is about to leave.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leaving {
+    /// To whom, from when.
+    pub(super) offer: Option<(Offer, Instant)>,
+    /// Heirs that did not answer.
+    tried: Vec<NodeId>,
+}
+
+/// A leader that has handed over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relieved {
+    offer: Offer,
+    until: Instant,
+}
+
+impl Node {
+    /// The user wants this leader to leave.
+    pub(super) fn leave(&mut self) {
+        let has_heirs = (self.roster.peers())
+            .any(|(id, peer)| peer.standing.standby && self.roster.is_alive(id, self.latest));
+        let Role::Leading { lead, .. } = &mut self.role else {
+            return;
+        };
+        let now = self.latest;
+        if !has_heirs || lead.leaving.is_some() {
+            return self.become_over(EndReason::Left);
+        }
+        lead.leaving = Some(Leaving::default());
+        lead.beat_due = lead.clock.slot(now);
+        self.fed = true;
+    }
+
+    /// Whether this leader waits for an heir that could go on.
+    pub fn is_leaving(&self) -> bool {
+        self.role.lead().is_some_and(|lead| lead.leaving.is_some())
+    }
+
+    /// What the heartbeats say of it.
+    pub(super) fn offer(&self) -> Option<Offer> {
+        let leaving = self.role.lead()?.leaving.as_ref()?;
+        leaving.offer.map(|(offer, _)| offer)
+    }
+
+    pub(super) fn has_offered_to(&self, term: ShortTerm) -> bool {
+        self.offer()
+            .is_some_and(|offer| offer.successor.short() == term.leader)
+    }
+
+    /// Names a successor as soon as there is one, and goes when its time has come. Called before frame `next` is sent; `false`:
+    /// it is not to be sent by this node.
+    pub(super) fn keep_leaving(&mut self, next: FrameIndex) -> bool {
+        let now = self.latest;
+        let heirs: Vec<NodeId> = self.roster.heirs().to_vec();
+        let plan = self.programme.digest();
+        let source_open = self.is_source_open;
+        let Role::Leading { lead, phase } = &self.role else {
+            return true;
+        };
+        let Some(leaving) = &lead.leaving else {
+            return true;
+        };
+        let (term, idle) = (lead.term, matches!(phase, Phase::Idle { .. }));
+        match leaving.offer {
+            None => {
+                let able = |id: &NodeId| {
+                    let confirmed = |peer: &crate::station::roster::Peer| {
+                        let last = peer
+                            .confirmed
+                            .filter(|last| last.term == term && last.plan == plan);
+                        last.is_some_and(|last| now.since(last.at) < Duration::from_millis(500))
+                            && peer.standing.eligible
+                            && peer.standing.complete
+                    };
+                    !leaving.tried.contains(id) && self.roster.get(*id).is_some_and(confirmed)
+                };
+                let successor = heirs.iter().copied().find(able).filter(|_| !source_open);
+                let nobody = heirs.iter().all(|id| leaving.tried.contains(id));
+                let first = if idle {
+                    next
+                } else {
+                    next.plus(NOTICE_FRAMES + 1)
+                };
+                if let Some(successor) = successor {
+                    let offer = Offer { successor, first };
+                    self.set_offer(Some((offer, now)));
+                    self.beat(None);
+                } else if nobody {
+                    self.become_over(EndReason::Left);
+                    return false;
+                }
+                true
+            }
+            Some((offer, at)) => {
+                let due = if idle {
+                    now >= at + FRAME * NOTICE_FRAMES as u32
+                } else {
+                    next >= offer.first
+                };
+                if !due {
+                    return true;
+                }
+                let accepted = self
+                    .roster
+                    .get(offer.successor)
+                    .and_then(|peer| peer.confirmed);
+                if accepted.is_some_and(|last| last.accepts && last.term == term && last.at >= at) {
+                    self.become_relieved(offer);
+                    return false;
+                }
+                self.set_offer(None);
+                if let Role::Leading { lead, .. } = &mut self.role
+                    && let Some(leaving) = &mut lead.leaving
+                {
+                    leaving.tried.push(offer.successor);
+                }
+                true
+            }
+        }
+    }
+
+    fn set_offer(&mut self, offer: Option<(Offer, Instant)>) {
+        if let Role::Leading { lead, .. } = &mut self.role
+            && let Some(leaving) = &mut lead.leaving
+        {
+            leaving.offer = offer;
+        }
+    }
+
+    /// The successor leads from here on; this node covers for it for a moment.
+    fn become_relieved(&mut self, offer: Offer) {
+        let now = self.latest;
+        let Role::Leading { lead, .. } = &self.role else {
+            return;
+        };
+        let last = offer.first.minus(1);
+        let mut following = Following::new(lead.term, now);
+        following.relieve(
+            lead.clock,
+            (last, self.programme.digest()),
+            offer,
+            self.config.buffer,
+        );
+        self.role = Role::Following(Box::new(following));
+        self.relieved = Some(Relieved {
+            offer,
+            until: now + STAY,
+        });
+        self.roster.set_heirs(&[self.config.node]);
+        self.tell(Event::HandedOver {
+            to: offer.successor,
+            frame: offer.first,
+        });
+    }
+
+    /// Whether a relieved leader can go; answers when to look again.
+    pub(super) fn keep_relieved(&mut self) -> Option<Instant> {
+        let Relieved { offer, until } = self.relieved?;
+        let heard = match &self.role {
+            Role::Following(following) => {
+                let successor = following.term.leader.short() == offer.successor.short();
+                successor && following.highest() >= Some(offer.first.plus(HEARD_FRAMES - 1))
+            }
+            _ => true,
+        };
+        let idle = matches!(&self.role, Role::Following(following) if following.is_idle && following.term.leader == offer.successor);
+        if heard || idle || self.latest >= until {
+            self.relieved = None;
+            self.become_gone();
+            return None;
+        }
+        Some(until)
+    }
+
+    /// The leader has named this node: it leads from the frame that was agreed on; answers when that is.
+    pub(super) fn succeed_by_offer(&mut self) -> Option<Instant> {
+        let me = self.config.node;
+        let now = self.latest;
+        let Role::Following(following) = &self.role else {
+            return None;
+        };
+        let offer = following.offer.filter(|offer| offer.successor == me)?;
+        if !self.standing.eligible || !following.has_accepted {
+            return None;
+        }
+        let counter = following.term.counter.saturating_add(1);
+        let due = match self.programme.slot(offer.first) {
+            Some(slot) => following.clock()?.local(slot),
+            // Idle: when the old leader goes.
+            None => following.offered_at? + FRAME * NOTICE_FRAMES as u32,
+        };
+        if now < due {
+            return Some(due);
+        }
+        let first = offer.first.max(self.first_to_lead());
+        self.become_successor(counter, first, HANDED_OVER);
+        Some(now)
+    }
+
+    /// Whether a track may still get longer, or come here at all: somebody encodes it, or has it.
+    pub(super) fn may_grow(&self, track: crate::wire::TrackId) -> bool {
+        let Some(listed) = self.programme.listed(track) else {
+            return false;
+        };
+        let alive = |id| self.roster.is_alive(id, self.latest);
+        if listed.owner == self.config.node {
+            return listed.frames.is_none();
+        }
+        let has_all = |(id, peer): (NodeId, &crate::station::roster::Peer)| {
+            peer.standing.complete && alive(id)
+        };
+        alive(listed.owner) || listed.frames.is_some() && self.roster.peers().any(has_all)
+    }
+
+    /// Nodes that would add to the list and are gone add nothing.
+    pub(super) fn give_up_lost_owners(&mut self) {
+        let me = self.config.node;
+        let gone: Vec<NodeId> = (self.programme.list().open_owners().iter().copied())
+            .filter(|owner| *owner != me && !self.roster.is_alive(*owner, self.latest))
+            .collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.programme
+            .change_list(|list| gone.iter().filter(|owner| list.close(**owner)).count() > 0);
+        if let Role::Leading { lead, .. } = &mut self.role {
+            lead.lost = true;
+        }
+    }
+}

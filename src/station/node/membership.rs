@@ -1,0 +1,185 @@
+//! Who else is here, and who takes over?
+//!
+//! A node that follows a station says hello at once and then now and then; the leader orders its heirs from that and names them in
+//! its heartbeats. How far a node could take over (its *standing*) it says itself: what it holds, nobody knows better.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::roles::Role;
+use super::{Frames, MAX_ANSWERS_PER_SECOND, Node};
+use crate::time::Instant;
+use crate::wire::control::{Hello, Message};
+use crate::wire::election::{Confirm, Standing};
+use crate::wire::{FrameIndex, TrackId};
+
+/// An heir has to hold the frames of this much time: 5 s.
+pub(super) const ELIGIBLE_FRAMES: u64 = 250;
+/// How often a node looks at what it holds.
+const ASSESS_EVERY: Duration = Duration::from_millis(100);
+
+impl Node {
+    /// Says that this node is here.
+    pub(super) fn say_hello(&mut self) {
+        let (founding, station) = match &self.role {
+            Role::Founding { .. } => (true, None),
+            Role::Following(_) => (false, Some(self.config.station)),
+            _ => return,
+        };
+        let hello = Hello {
+            node: self.config.node,
+            name: self.config.name.clone(),
+            founding,
+            station,
+            standing: self.standing,
+            report: self.report,
+        };
+        self.send_control(None, &Message::Hello(hello));
+    }
+
+    /// Another node is here.
+    pub(super) fn hear_hello(&mut self, from: SocketAddr, hello: &Hello) {
+        if hello.station.is_none() {
+            self.answer(from);
+            self.hear_founder(hello);
+        } else if hello.station == Some(self.config.station) {
+            let new = self.roster.handle_hello(hello, from, self.latest);
+            // Who is new must be able to take over soon, and a standing that has changed matters at once if there are few.
+            if new && matches!(self.role, Role::Leading { .. }) {
+                self.order_heirs();
+            }
+        }
+    }
+
+    fn answer(&mut self, to: SocketAddr) {
+        let second_ago = self.latest - Duration::from_secs(1);
+        while self.answered_at.front().is_some_and(|&at| at <= second_ago) {
+            self.answered_at.pop_front();
+        }
+        if self.role.lead().is_some()
+            && !self.is_listening()
+            && self.answered_at.len() < MAX_ANSWERS_PER_SECOND
+        {
+            self.answered_at.push_back(self.latest);
+            self.beat(Some(to));
+        }
+    }
+
+    /// An heir hears this leader.
+    pub(super) fn hear_confirm(&mut self, from: SocketAddr, confirm: &Confirm) {
+        if let Role::Leading { lead, .. } = &self.role
+            && confirm.station == self.config.station
+            && confirm.term == lead.term
+            && confirm.number <= lead.number
+        {
+            self.roster.handle_confirm(confirm, from, self.latest);
+        }
+    }
+
+    /// Orders the heirs, if this node leads.
+    pub(super) fn order_heirs(&mut self) {
+        if let Role::Leading { lead, .. } = &self.role {
+            let term = lead.term;
+            self.roster.order_heirs(term, self.latest);
+        }
+    }
+
+    /// How many others follow this leader now.
+    pub(super) fn supporters(&self) -> u16 {
+        let Role::Leading { lead, .. } = &self.role else {
+            return 0;
+        };
+        let since = match &lead.contact {
+            Some(contact) => contact.since,
+            None => self.latest - Duration::from_secs(1),
+        };
+        let count = self.roster.supporters(lead.term, since);
+        u16::try_from(count).unwrap_or(u16::MAX)
+    }
+
+    /// Says hello when it is time; answers when it is next.
+    pub(super) fn keep_membership(&mut self, frames: &dyn Frames) -> Option<Instant> {
+        match &self.role {
+            Role::Following(_) => {}
+            _ => return None,
+        }
+        self.assess(frames);
+        if self.latest >= self.hello_at {
+            self.roster.forget(self.latest);
+            self.hello_at = self.latest + self.roster.hello_every();
+            self.say_hello();
+        }
+        Some(self.hello_at)
+    }
+
+    /// Looks at what this node holds.
+    pub(super) fn assess(&mut self, frames: &dyn Frames) {
+        let is_time = self
+            .assessed_at
+            .is_none_or(|at| self.latest.since(at) >= ASSESS_EVERY);
+        if !is_time {
+            return;
+        }
+        self.assessed_at = Some(self.latest);
+        let next = self.first_to_lead();
+        let before = self.standing;
+        self.standing = Standing {
+            standby: self.config.standby,
+            eligible: self.config.standby && self.holds_next(next, frames),
+            complete: self.config.standby && self.holds_all(frames),
+            priority: self.config.priority,
+            age_s: u32::try_from(self.latest.since(self.born).as_secs()).unwrap_or(u32::MAX),
+            http_port: self.config.http_port,
+        };
+        let news =
+            (before.eligible, before.complete) != (self.standing.eligible, self.standing.complete);
+        if news && matches!(self.role, Role::Following(_)) {
+            // Soon, but no storm: everybody's standing changes at the same time.
+            let soon = self.latest + self.random.wait_ms(0..=100);
+            self.hello_at = self.hello_at.min(soon);
+        }
+    }
+
+    /// Whether it holds what plays in the next 5 s, or to the end.
+    fn holds_next(&mut self, next: FrameIndex, frames: &dyn Frames) -> bool {
+        let has_plan = match &self.role {
+            Role::Following(following) => following.named_plan() == Some(self.programme.digest()),
+            _ => true,
+        };
+        let ready = self.ready_end(next, ELIGIBLE_FRAMES, frames);
+        let mut held = ready.since(next);
+        if self.programme.planned_end() == Some(ready) {
+            // What comes next is in the list, and not in the plan yet.
+            let list = self.programme.list();
+            let again = list.tracks().iter().filter(|_| list.is_looped());
+            for track in list.waiting().iter().chain(again) {
+                let more = frames.held_from(track.id, 0);
+                held += more;
+                if held >= ELIGIBLE_FRAMES || track.frames.is_none_or(|frames| more < frames) {
+                    break;
+                }
+            }
+        }
+        let is_all = self.known_end() == Some(ready);
+        has_plan && (held >= ELIGIBLE_FRAMES || is_all)
+    }
+
+    /// Whether it holds all of the programme that is still to be played.
+    fn holds_all(&self, frames: &dyn Frames) -> bool {
+        let list = self.programme.list();
+        let known = !list.tracks().is_empty() || self.programme.last_track().is_some();
+        known && list.is_complete() && self.first_missing(frames, usize::MAX).is_none()
+    }
+
+    /// Whether a track is over, and will not be played again.
+    pub(super) fn is_played(&self, track: TrackId) -> bool {
+        let list = self.programme.list();
+        let next = self.first_to_lead();
+        !list.is_looped()
+            && !list.waiting().iter().any(|waiting| waiting.id == track)
+            && !self
+                .programme
+                .tracks_from(next)
+                .any(|entry| entry.track == track)
+    }
+}

@@ -1,0 +1,175 @@
+//! How does what one node has to send come into the programme of another?
+//!
+//! A node that follows submits its own tracks to the leader, again and again until the leader's plan has them: the leader may die
+//! in between, and its successor may never have heard of them. A submission can come twice; a track is known by its id. The
+//! leader appends what it did not know, and copies the frames from their owner.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::roles::Role;
+use super::{Node, Output};
+use crate::station::playlist::{ListedTrack, MAX_TRACKS, PlayList};
+use crate::time::Instant;
+use crate::wire::NodeId;
+use crate::wire::control::MAX_TEXT_BYTES;
+
+/// How long the leader has to put it into its plan, before it is asked again.
+const SUBMIT_AGAIN: Duration = Duration::from_millis(500);
+
+/// What a node wants to be played.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Who encodes it.
+    pub owner: NodeId,
+    /// Its tracks, in play order.
+    pub tracks: Vec<ListedTrack>,
+    /// More will come.
+    pub open: bool,
+}
+
+/// Why a submission is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SubmissionError {
+    /// No postcard, or tracks of others, or out of range.
+    #[error("malformed submission of {0} bytes")]
+    Malformed(usize),
+    /// This node does not lead, or is about to leave.
+    #[error("this node does not lead; ask the leader (see lanradio status)")]
+    NotLeading,
+    /// The list has no place for all of it.
+    #[error("the programme is full: it has {MAX_TRACKS} tracks")]
+    Full,
+}
+
+/// A track of this node's own.
+#[derive(Clone, Debug)]
+pub(super) struct OwnTrack {
+    pub(super) track: ListedTrack,
+    /// It has been seen in a plan, with a place of its own: it needs no more submitting.
+    planned: bool,
+}
+
+impl OwnTrack {
+    pub(super) fn new(track: ListedTrack) -> OwnTrack {
+        OwnTrack {
+            track,
+            planned: false,
+        }
+    }
+}
+
+impl Node {
+    /// Submits what the leader does not know yet; answers when to look again.
+    pub(super) fn submit(&mut self) -> Option<Instant> {
+        let now = self.latest;
+        let Role::Following(following) = &self.role else {
+            return None;
+        };
+        if !self.config.sends || following.base.is_none() {
+            return None;
+        }
+        let to = following.http?;
+        let programme = &self.programme;
+        for own in &mut self.own {
+            own.planned |= programme
+                .tracks_from(crate::wire::FrameIndex(0))
+                .any(|entry| entry.track == own.track.id);
+        }
+        let unknown = |own: &&super::submitting::OwnTrack| match programme.listed(own.track.id) {
+            Some(listed) => listed.frames != own.track.frames,
+            None => !own.planned,
+        };
+        let tracks: Vec<ListedTrack> = (self.own.iter().filter(unknown))
+            .map(|own| own.track.clone())
+            .collect();
+        let me = self.config.node;
+        let told_open = programme.list().open_owners().contains(&me);
+        if tracks.is_empty() && told_open == self.is_source_open {
+            return None;
+        }
+        if let Some(at) = self.submit_at.filter(|at| now < *at) {
+            return Some(at);
+        }
+        let submission = Submission {
+            owner: me,
+            tracks,
+            open: self.is_source_open,
+        };
+        let bytes = postcard::to_stdvec(&submission).unwrap_or_default();
+        self.outputs.push_back(Output::Submit { to, bytes });
+        self.submit_at = Some(now + SUBMIT_AGAIN);
+        self.submit_at
+    }
+
+    /// Another node wants its tracks to be played: after those that are there.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn handle_submission(&mut self, bytes: &[u8], now: Instant) -> Result<(), SubmissionError> {
+        self.latest = self.latest.max(now);
+        let malformed = SubmissionError::Malformed(bytes.len());
+        let submission: Submission = postcard::from_bytes(bytes).map_err(|_| malformed)?;
+        let Submission {
+            owner,
+            tracks,
+            open,
+        } = submission;
+        let sound = |track: &ListedTrack| {
+            track.owner == owner
+                && track.title.len().max(track.artist.len()) <= MAX_TEXT_BYTES
+                && track.frames.is_none_or(|frames| frames <= 1 << 32)
+        };
+        if tracks.len() > MAX_TRACKS || !tracks.iter().all(sound) {
+            return Err(malformed);
+        }
+        if !matches!(self.role, Role::Leading { .. }) || self.is_leaving() {
+            return Err(SubmissionError::NotLeading);
+        }
+        let place = MAX_TRACKS - self.programme.list().tracks().len();
+        let new = tracks
+            .iter()
+            .filter(|track| self.programme.listed(track.id).is_none());
+        if new.count() > place {
+            return Err(SubmissionError::Full);
+        }
+        self.programme.change_list(|list| {
+            let mut changed = append(list, tracks);
+            changed |= if open {
+                list.open(owner)
+            } else {
+                list.close(owner)
+            };
+            changed
+        });
+        self.fed = true;
+        self.copying.look_at_once();
+        Ok(())
+    }
+
+    /// What this node has to send is part of the plan that it makes itself.
+    pub(super) fn submit_to_self(&mut self) {
+        let (me, open) = (self.config.node, self.is_source_open);
+        let tracks: Vec<ListedTrack> = (self.own.iter().filter(|own| !own.planned))
+            .map(|own| own.track.clone())
+            .collect();
+        self.programme.change_list(|list| {
+            let changed = append(list, tracks);
+            changed | if open { list.open(me) } else { list.close(me) }
+        });
+    }
+}
+
+fn append(list: &mut PlayList, tracks: Vec<ListedTrack>) -> bool {
+    let mut changed = false;
+    for track in tracks {
+        let (id, frames, digest) = (track.id, track.frames, track.digest);
+        changed |= list.add(track);
+        if let Some(frames) = frames {
+            changed |= list.finish_track(id, frames, digest);
+        }
+    }
+    changed
+}

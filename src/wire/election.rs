@@ -1,0 +1,201 @@
+//! What do nodes say to each other about who leads, besides the leader's heartbeat?
+//!
+//! The messages of PROTOCOL's rules RECEIVE (confirm, stale) and CLAIM (pre-vote, vote). They are variants of
+//! [`super::control::Message`]; here is what each of them carries.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{FrameIndex, NodeId, PlanDigest, StationId, Term};
+
+/// The most heirs that a leader names.
+pub const MAX_HEIRS: usize = 8;
+/// The largest quorum: more nodes than a station counts cannot agree.
+pub const MAX_QUORUM: u16 = 1_024;
+
+/// What a heartbeat says for those that may take over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Succession {
+    /// The first frame index of the leader's term.
+    pub first: FrameIndex,
+    /// The plan's version: an order within one term, never a name (that is the digest).
+    pub version: u64,
+    /// Those that take over, best first; at most [`MAX_HEIRS`].
+    pub heirs: Vec<NodeId>,
+    /// The leader wants to leave.
+    pub offer: Option<Offer>,
+    /// How many nodes (the leader included) have to agree for somebody to lead, 1 to [`MAX_QUORUM`].
+    pub quorum: u16,
+    /// How many other nodes confirm this leader.
+    pub supporters: u16,
+    /// In a contest between two leaders: the other one's term, which is over.
+    pub over: Option<Term>,
+    /// The TCP port of the leader's node API, on the address that the heartbeat came from; 0: none.
+    pub http_port: u16,
+}
+
+impl Default for Succession {
+    fn default() -> Succession {
+        Succession {
+            first: FrameIndex(0),
+            version: 0,
+            heirs: Vec::new(),
+            offer: None,
+            quorum: 1,
+            supporters: 0,
+            over: None,
+            http_port: 0,
+        }
+    }
+}
+
+/// "From frame `first` on, `successor` leads" (PROTOCOL, "HAND OVER").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Who.
+    pub successor: NodeId,
+    /// Its first frame.
+    pub first: FrameIndex,
+}
+
+/// How far a node could take over, in its own words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// It takes over if it has to (not `--no-standby`).
+    pub standby: bool,
+    /// It holds what plays in the next 5 s, and knows the station clock to 5 ms.
+    pub eligible: bool,
+    /// It holds all of the programme.
+    pub complete: bool,
+    /// As its user set it; higher goes first.
+    pub priority: i16,
+    /// Seconds since it started; older goes first.
+    pub age_s: u32,
+    /// The TCP port of its node API, on the address that this came from; 0: none.
+    pub http_port: u16,
+}
+
+/// What `status` shows of a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// It plays (a node that only sends does not).
+    pub listens: bool,
+    /// First copies of frames in time, since start.
+    pub received: u64,
+    /// Frames of which no copy came within 1 s of their play time, since start.
+    pub lost: u64,
+    /// Frames played without data, since start.
+    pub concealed: u64,
+    /// Its play-out delay in milliseconds.
+    pub buffer_ms: u32,
+    /// How much of the programme it holds, in per cent.
+    pub replica_percent: u8,
+}
+
+/// An heir's answer to each heartbeat, by unicast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirm {
+    /// Which station.
+    pub station: StationId,
+    /// Who confirms.
+    pub node: NodeId,
+    /// Whom.
+    pub term: Term,
+    /// Which heartbeat of that term.
+    pub number: u64,
+    /// The plan that it holds.
+    pub plan: PlanDigest,
+    /// Whether it could take over.
+    pub standing: Standing,
+    /// It has seen the offer that names it, and leads from there on.
+    pub accepts: Option<FrameIndex>,
+}
+
+/// The two rounds of a claim (Raft thesis section 9.6: a pre-vote disturbs nobody).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Round {
+    /// "Would you vote for me?"
+    PreVote,
+    /// "Vote for me in this counter."
+    Vote {
+        /// The counter of the term that the candidate would lead in.
+        counter: u32,
+    },
+}
+
+/// A candidate asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Which station.
+    pub station: StationId,
+    /// Who asks.
+    pub node: NodeId,
+    /// The term that it follows.
+    pub term: Term,
+    /// Tells its attempts apart.
+    pub attempt: u32,
+    /// What is asked.
+    pub round: Round,
+    /// Its place among the heirs; [`MAX_HEIRS`] if it has none.
+    pub rank: u8,
+    /// It holds what plays in the next 5 s.
+    pub eligible: bool,
+    /// The plan that it holds.
+    pub plan: PlanDigest,
+    /// That plan's version.
+    pub version: u64,
+}
+
+/// Why a voter refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// It leads itself.
+    Leads,
+    /// It heard the leader a moment ago.
+    LeaderHeard,
+    /// It holds a newer plan of that term; the candidate fetches it there.
+    NewerPlan,
+    /// It stands for election itself, with a better rank.
+    BetterCandidate,
+    /// It has confirmed the leader a moment ago, and a quorum is asked for.
+    Confirmed,
+    /// It has given its vote to another a moment ago, or in this counter.
+    Granted,
+    /// It has just started, and may have voted before.
+    Young,
+}
+
+/// A voter's answer, by unicast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Which station.
+    pub station: StationId,
+    /// Who answers.
+    pub node: NodeId,
+    /// The candidate.
+    pub candidate: NodeId,
+    /// Its attempt.
+    pub attempt: u32,
+    /// Its question.
+    pub round: Round,
+    /// None: granted.
+    pub refusal: Option<Refusal>,
+    /// The highest counter that the voter has seen or voted in.
+    pub counter: u32,
+    /// The voter's plan.
+    pub plan: PlanDigest,
+    /// That plan's version.
+    pub version: u64,
+    /// Where it can be fetched: the TCP port of the voter's node API; 0: nowhere.
+    pub http_port: u16,
+}
+
+/// "Your term is over": to a leader that was away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stale {
+    /// Which station.
+    pub station: StationId,
+    /// Who says so.
+    pub node: NodeId,
+    /// The term that it follows.
+    pub term: Term,
+}

@@ -1,0 +1,254 @@
+//! What does a station say of itself, who may change it, and does it outlive its sender? (Sample by sample on a LAN: tests/takeover.)
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+use std::time::Duration;
+
+use lanradio::io::http_client::{FetchError, Job, fetch};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::sound::{blocks, strength};
+use crate::support::{Process, Studio, cannot, named};
+
+/// The port of a sender's API in this studio: the one after its three.
+fn api(studio: &Studio) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, studio.port + 3))
+}
+
+fn ask(studio: &Studio, path: &str, body: Option<&[u8]>) -> Result<Vec<u8>, FetchError> {
+    let job = Job {
+        key: 0,
+        addr: api(studio),
+        path: path.into(),
+        body: body.map(<[u8]>::to_vec),
+        limit_bytes: 10 << 20,
+        patience: Duration::from_secs(5),
+    };
+    fetch(&job, u32::MAX)
+}
+
+fn json(studio: &Studio, path: &str) -> Value {
+    serde_json::from_slice(&ask(studio, path, None).unwrap()).unwrap()
+}
+
+fn sender(studio: &Studio, files: &str) -> Process {
+    let sender = studio.start(&format!(
+        "send {files} --name kitchen --events - --http {}",
+        api(studio)
+    ));
+    sender.wait_event("track");
+    sender
+}
+
+#[test]
+fn without_a_station_status_and_stop_exit_3_after_a_second() {
+    let studio = Studio::new();
+    for line in ["status", "status --json", "stop"] {
+        let finished = studio
+            .run(line)
+            .exits(3)
+            .says(&["no station", &studio.ip.to_string()]);
+        assert!(finished.stdout.is_empty());
+        assert!(
+            finished.took >= Duration::from_millis(1_000),
+            "{line}: {:?}",
+            finished.took
+        );
+        assert!(
+            finished.took < Duration::from_secs(4),
+            "{line}: {:?}",
+            finished.took
+        );
+    }
+}
+
+#[test]
+fn status_names_the_nodes_what_plays_and_what_comes() {
+    let studio = Studio::new();
+    studio.tone("one.wav", 20_000, 440.0);
+    studio.tone("two.wav", 5_000, 880.0);
+    let _sender = sender(&studio, "one.wav two.wav");
+    let standby = studio.start("listen --output null --name hall --events -");
+    let listener = studio.start("listen --output null --name bar --no-standby --events -");
+    for node in [&standby, &listener] {
+        node.wait_event_after("tuned_in", "stats");
+    }
+    standby.wait_event("replica");
+    std::thread::sleep(Duration::from_secs(2)); // everybody has said hello with what it counts
+    let finished = studio.run("status --json").exits(0);
+    let status: Value = serde_json::from_slice(&finished.stdout).unwrap();
+    assert_eq!(
+        (&status["name"], &status["quorum"], &status["buffer_ms"]),
+        (&"kitchen".into(), &1.into(), &500.into())
+    );
+    assert_eq!(status["term"]["counter"], 1);
+    assert_eq!(status["term"]["leader"], status["leader"]);
+    assert_eq!(
+        (
+            &status["playing"]["title"],
+            &status["playing"]["duration_ms"]
+        ),
+        (&"one".into(), &20_020.into())
+    );
+    assert!(status["playing"]["position_ms"].as_u64().unwrap() > 1_000);
+    assert_eq!(status["queue"][0]["title"], "two");
+    let nodes = status["nodes"].as_array().unwrap();
+    let of = |name: &str| {
+        nodes
+            .iter()
+            .find(|node| node["name"] == name)
+            .unwrap_or_else(|| panic!("{name}: {nodes:?}"))
+    };
+    assert_eq!(
+        (&of("kitchen")["role"], &of("kitchen")["id"]),
+        (&"leader".into(), &status["leader"])
+    );
+    let hall = of("hall");
+    assert_eq!(
+        (&hall["role"], &hall["rank"]),
+        (&"standby".into(), &0.into())
+    );
+    assert!(hall["replica_percent"].as_u64().unwrap() > 80, "{hall}");
+    assert!(
+        hall["received"].as_u64().unwrap() > 20 && hall["lost"] == 0 && hall["concealed"] == 0,
+        "{hall}"
+    );
+    assert_eq!(
+        (&of("bar")["role"], &of("bar")["rank"]),
+        (&"listener".into(), &Value::Null)
+    );
+    let table = studio.run("status").exits(0);
+    let table = String::from_utf8(table.stdout).unwrap();
+    for word in [
+        "kitchen", "hall", "bar", "leader", "standby", "listener", "one", "two",
+    ] {
+        assert!(table.contains(word), "{word}: {table}");
+    }
+}
+
+#[test]
+fn stop_ends_the_programme_for_everybody() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 60_000, 440.0);
+    let listener = studio.listener("listen --output null --once --events -");
+    let sender = sender(&studio, "a.wav");
+    listener.wait_event("tuned_in");
+    studio.run("stop").exits(0);
+    for process in [listener, sender] {
+        let events = process
+            .finish_within(Duration::from_secs(5))
+            .exits(0)
+            .events();
+        assert_eq!(named(&events, "off_air")[0]["reason"], "stopped");
+    }
+}
+
+#[test]
+fn a_track_is_exported_as_an_ogg_opus_file_that_others_read() {
+    let studio = Studio::new();
+    studio.tone("a tone.wav", 3_000, 440.0);
+    let _sender = {
+        let mut command = studio.command(["send", "a tone.wav", "--events", "-", "--http"]);
+        command.arg(api(&studio).to_string());
+        let sender = Process::spawn(command);
+        sender.wait_event("track");
+        sender
+    };
+    let programme = json(&studio, "/programme");
+    let track = programme["tracks"][0]["track"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (
+            &programme["tracks"][0]["title"],
+            &programme["tracks"][0]["frames"]
+        ),
+        (&"a tone".into(), &151.into())
+    );
+    let file = ask(&studio, &format!("/tracks/{track}.opus"), None).unwrap();
+    std::fs::write(studio.path("out.opus"), file).unwrap();
+    let probe = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-show_entries",
+            "format=duration:stream=codec_name,channels:stream_tags=title",
+            "-of",
+            "json",
+        ])
+        .arg(studio.path("out.opus"))
+        .output();
+    let Ok(probe) = probe else {
+        return cannot("reading the exported file", "ffprobe");
+    };
+    assert!(
+        probe.status.success(),
+        "{}",
+        String::from_utf8_lossy(&probe.stderr)
+    );
+    let probe: Value = serde_json::from_slice(&probe.stdout).unwrap();
+    let stream = &probe["streams"][0];
+    assert_eq!(
+        (
+            &stream["codec_name"],
+            &stream["channels"],
+            &stream["tags"]["TITLE"]
+        ),
+        (&"opus".into(), &2.into(), &"a tone".into())
+    );
+    let seconds: f64 = probe["format"]["duration"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((seconds - 3.0).abs() < 0.03, "{seconds} s");
+}
+
+#[test]
+fn nonsense_is_refused_and_the_song_goes_on() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 4_000, 440.0);
+    let listener = studio.listener("listen --output file:out.wav --once --events -");
+    let sender = sender(&studio, "a.wav");
+    for (path, body, status) in [
+        ("/programme", Some(&b"garbage"[..]), 400),
+        ("/programme", Some(&[0xff; 100_000][..]), 400),
+        ("/plan/000000", None, 404),
+        ("/tracks/00000000000000000000000000000000", None, 404),
+        ("/tracks/00000000000000000000000000000000.opus", None, 404),
+    ] {
+        match ask(&studio, path, body) {
+            Err(FetchError::Refused { status: said, .. }) => assert_eq!(said, status, "{path}"),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
+    sender.finish().exits(0);
+    listener.finish().exits(0);
+    let sound = studio.recording("out.wav");
+    assert_eq!(blocks(&sound), 201);
+}
+
+#[test]
+fn a_killed_sender_is_not_missed() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 8_000, 440.0);
+    let one = studio.listener("listen --output file:one.wav --once --events -");
+    let two = studio.listener("listen --output file:two.wav --once --no-standby --events -");
+    let sender = sender(&studio, "a.wav");
+    two.wait_event_after("tuned_in", "stats");
+    sender.signal(Signal::SIGKILL);
+    let events = one.finish().exits(0).events();
+    assert!(
+        named(&events, "covering").len() + named(&events, "took_over").len() > 0,
+        "{events:?}"
+    );
+    for (process, name) in [(None, "one.wav"), (Some(two), "two.wav")] {
+        if let Some(process) = process {
+            let events = process.finish().exits(0).events();
+            assert_eq!(named(&events, "off_air")[0]["reason"], "ended");
+            assert_eq!(named(&events, "stats").last().unwrap()["concealed"], 0);
+        }
+        let sound = studio.recording(name);
+        assert_eq!(blocks(&sound), 401, "{name}");
+        assert!(strength(&sound, 440.0) > 9_000.0);
+    }
+}

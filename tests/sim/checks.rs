@@ -1,0 +1,606 @@
+//! PROTOCOL's invariants, looked at on every packet and every wake. A violation is noted, and the run goes on: tests of broken
+//! nodes ask which one it was.
+
+use std::collections::BTreeMap;
+
+use lanradio::station::node::{Event, Frames};
+use lanradio::wire::control::{Message, State};
+use lanradio::wire::election::{Refusal, Reply, Round};
+use lanradio::wire::ids::{Numbering, ShortTerm};
+use lanradio::wire::media::{Flags, MediaPacket};
+use lanradio::wire::{FrameIndex, NodeId, StationId};
+
+use crate::host::{Heard, Host};
+use crate::world::{Channel, Packet, World};
+
+/// How long a node that stood still has to listen before it speaks.
+const LISTENS_US: u64 = 45_000;
+/// How long a higher term may be ignored.
+const IGNORED_US: u64 = 450_000;
+/// How long an heir holds what plays next: 5 s.
+const NEXT_FRAMES: u64 = 250;
+
+/// What broke.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    pub(crate) text: String,
+}
+
+/// What was on air: sequence number, timestamp, payload.
+type Said = (u16, u32, Vec<u8>);
+
+/// When a frame was first on air.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct First {
+    pub(crate) at_us: u64,
+    pub(crate) term: ShortTerm,
+}
+
+/// What was seen so far.
+#[derive(Default)]
+pub(crate) struct Checks {
+    said: BTreeMap<(StationId, ShortTerm, FrameIndex), (Said, usize)>,
+    votes: BTreeMap<(NodeId, u32), NodeId>,
+    /// When each frame was first on air.
+    pub(crate) first: BTreeMap<(StationId, FrameIndex), First>,
+    /// Frames with which a sequence number or a timestamp begins again, by station.
+    wraps: BTreeMap<StationId, Vec<FrameIndex>>,
+    /// Since when some part of the network has not one leader: what it has, since when.
+    odd_since: BTreeMap<(StationId, u8), (usize, u64)>,
+}
+
+impl Checks {
+    /// The first frames at or after `first` with which a number begins again.
+    pub(crate) fn wraps_of(&mut self, station: StationId, first: u64) {
+        self.wraps.insert(station, wraps(station, first).to_vec());
+    }
+}
+
+/// The first frames at or after `first` with which the sequence number and the timestamp begin again.
+pub(crate) fn wraps(station: StationId, first: u64) -> [FrameIndex; 2] {
+    let seq = u64::from(station.first_seq().0);
+    let ticks = u64::from(station.first_timestamp().0);
+    let seq_wrap = (seq + first).next_multiple_of(1 << 16) - seq;
+    let ts_wrap = ((ticks + first * 960).next_multiple_of(1 << 32) - ticks).div_ceil(960);
+    [FrameIndex(seq_wrap), FrameIndex(ts_wrap)]
+}
+
+impl World {
+    pub(crate) fn violate(&mut self, invariant: &'static str, text: String) {
+        self.say(&format!("!! {invariant}: {text}"));
+        self.violations.push(Violation { invariant, text });
+    }
+
+    /// A host puts a frame on air.
+    pub(crate) fn sent_media(&mut self, number: usize, bytes: &[u8]) {
+        self.speaks(number, "media");
+        let packet = MediaPacket::parse(bytes).expect("our own packet");
+        let numbering = Numbering::of(packet.station);
+        let (index, term) = (
+            numbering.index(packet.element.index_high, packet.seq),
+            packet.element.term,
+        );
+        let at_us = self.now_us;
+        self.checks
+            .first
+            .entry((packet.station, index))
+            .or_insert(First { at_us, term });
+        let flags = packet.element.flags;
+        if flags.has(Flags::SOLO) {
+            return;
+        }
+        if !flags.has(Flags::COVER) {
+            self.hosts[number].watch.own_media_at = at_us;
+        }
+        let said = (packet.seq.0, packet.timestamp.0, packet.payload.to_vec());
+        let key = (packet.station, term, index);
+        match self.checks.said.get(&key) {
+            Some((before, by)) if *before != said => {
+                let text = format!(
+                    "{number} and {by} differ in frame {index} of term {}",
+                    self.term_text(term)
+                );
+                self.violate("S3", text);
+            }
+            Some(_) => {}
+            None => drop(self.checks.said.insert(key, (said, number))),
+        }
+    }
+
+    /// A host sends a control message.
+    pub(crate) fn sent_control(&mut self, number: usize, bytes: &[u8]) {
+        let me = self.hosts[number].node.config().node;
+        match Message::parse(bytes).expect("our own message") {
+            Message::Heartbeat(_) => self.speaks(number, "a heartbeat"),
+            Message::Ask(ask) => {
+                self.speaks(number, "a question");
+                let now = self.now_us;
+                let watch = &mut self.hosts[number].watch;
+                let asked = match ask.round {
+                    Round::PreVote => &mut watch.pre_vote,
+                    Round::Vote { .. } => &mut watch.vote,
+                };
+                if asked.is_none_or(|(attempt, _)| attempt != ask.attempt) {
+                    *asked = Some((ask.attempt, now));
+                }
+                if let Round::Vote { counter } = ask.round {
+                    self.voted(me, counter, me);
+                }
+            }
+            Message::Reply(Reply {
+                node,
+                candidate,
+                refusal: None,
+                round: Round::Vote { counter },
+                ..
+            }) => {
+                self.voted(node, counter, candidate);
+            }
+            _ => {}
+        }
+    }
+
+    /// S1: one vote per process start and counter.
+    fn voted(&mut self, voter: NodeId, counter: u32, candidate: NodeId) {
+        let before = *self
+            .checks
+            .votes
+            .entry((voter, counter))
+            .or_insert(candidate);
+        if before != candidate {
+            let who = self.host_of(voter);
+            self.violate("S1", format!("{who:?} votes twice in counter {counter}"));
+        }
+    }
+
+    /// S5: who stood still reads everything and listens before it speaks.
+    fn speaks(&mut self, number: usize, what: &str) {
+        let resumed_at = self.hosts[number].watch.resumed_at;
+        if resumed_at.is_some_and(|at| self.now_us >= at && self.now_us < at + LISTENS_US) {
+            self.violate(
+                "S5",
+                format!("{number} sends {what} right after standing still"),
+            );
+        }
+    }
+
+    /// A host reads a packet.
+    pub(crate) fn delivered(&mut self, number: usize, packet: &Packet) {
+        let now = self.now_us;
+        match packet.channel {
+            Channel::Media => {
+                let media = MediaPacket::parse(&packet.bytes).expect("our own packet");
+                let index = Numbering::of(media.station).index(media.element.index_high, media.seq);
+                let flags = media.element.flags;
+                let host = &mut self.hosts[number];
+                if host.node.config().station == media.station
+                    && !flags.has(Flags::SOLO)
+                    && !flags.has(Flags::COVER)
+                {
+                    host.watch.hear_leader(media.element.term, index, now);
+                    self.heard_term(number, media.element.term);
+                }
+            }
+            Channel::Control => match Message::parse(&packet.bytes).expect("our own message") {
+                Message::Ask(ask) => {
+                    let host = &mut self.hosts[number];
+                    let same = host.node.followed_term().map(|term| term.short())
+                        == Some(ask.term.short());
+                    let follows =
+                        host.node.term().is_none() && host.node.config().station == ask.station;
+                    let lately = host.watch.disturbed_at.is_some_and(|at| now < at + 500_000);
+                    if same
+                        && follows
+                        && !lately
+                        && host.watch.has_heard(ask.term.short(), 110_000, now)
+                        && let Some(candidate) = self.host_of(ask.node)
+                    {
+                        let must = &mut self.hosts[candidate].watch.must_refuse;
+                        must.push((ask.attempt, number));
+                    }
+                }
+                Message::Reply(reply) => self.replied(number, &reply),
+                _ => {}
+            },
+        }
+    }
+
+    fn replied(&mut self, number: usize, reply: &Reply) {
+        if matches!(reply.refusal, Some(Refusal::LeaderHeard | Refusal::Leads)) {
+            self.count("vetoes", 1);
+        }
+        let now = self.now_us;
+        let Some(voter) = self.host_of(reply.node) else {
+            return;
+        };
+        let watch = &mut self.hosts[number].watch;
+        if watch.must_refuse.contains(&(reply.attempt, voter)) {
+            watch.refused.push((reply.attempt, now));
+        }
+    }
+
+    /// S4: a higher term that is heard from its leader itself is followed within grace.
+    fn heard_term(&mut self, number: usize, term: ShortTerm) {
+        let now = self.now_us;
+        let host = &mut self.hosts[number];
+        let followed = host.node.followed_term().map(|term| term.short());
+        if host.node.term().is_some() || followed.is_none_or(|followed| followed >= term) {
+            host.watch
+                .ignored
+                .take_if(|ignored| followed >= Some(ignored.0));
+            return;
+        }
+        match &mut host.watch.ignored {
+            Some((ignored, since, count, last)) if *ignored == term && now < *last + 60_000 => {
+                (*count, *last) = (*count + 1, now);
+                let lately = host.watch.disturbed_at.is_some_and(|at| now < at + 500_000);
+                if now - *since > IGNORED_US && *count > 15 && !lately {
+                    host.watch.ignored = None;
+                    let text = format!("{number} does not follow term {}", self.term_text(term));
+                    self.violate("S4", text);
+                }
+            }
+            Some((ignored, ..)) if *ignored > term => {}
+            ignored => *ignored = Some((term, now, 1, now)),
+        }
+    }
+
+    /// A host has had its turn.
+    pub(crate) fn woken(&mut self, number: usize) {
+        let host = &mut self.hosts[number];
+        if host.node.term().is_none() || !matches!(host.node.state(), Some(State::Playing)) {
+            host.watch.own_media_at = self.now_us;
+        }
+        // S2: a node's term never falls.
+        let Some(term) = host.node.followed_term().map(|term| term.short()) else {
+            host.watch.terms.clear(); // what it followed is over
+            return;
+        };
+        let station = host.node.config().station;
+        let highest = host.watch.terms.entry(station).or_insert(term);
+        if term < *highest {
+            let (from, to) = (*highest, term);
+            *highest = term;
+            let text = format!(
+                "{number} goes from term {} back to {}",
+                self.term_text(from),
+                self.term_text(to)
+            );
+            self.violate("S2", text);
+        } else {
+            *highest = term;
+        }
+    }
+
+    /// Something was told.
+    pub(crate) fn noted(&mut self, number: usize, event: &Event) {
+        match event {
+            Event::Solo { .. } => self.hosts[number].watch.is_solo = true,
+            Event::CoverEnd { .. } => self.hosts[number].watch.is_solo = false,
+            Event::TookOver { frame, .. } => {
+                let watch = &mut self.hosts[number].watch;
+                (watch.is_solo, watch.has_taken_over, watch.own_media_at) =
+                    (false, true, self.now_us);
+                let station = self.hosts[number].node.config().station;
+                let wraps = self.checks.wraps.get(&station);
+                let near = wraps
+                    .is_some_and(|wraps| wraps.iter().any(|wrap| wrap.0.abs_diff(frame.0) < 50));
+                self.count("wraps", near.into());
+            }
+            Event::Leader {
+                reason: "elected", ..
+            } => {
+                self.elected(number);
+                self.holds_what_comes(number);
+            }
+            Event::SteppedDown { reason } => {
+                self.hosts[number].watch.stepped_down_at = Some(self.now_us);
+                if *reason != "handed over" {
+                    self.deposed(number);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// L4: nobody is elected although a voter heard the leader, and said so in time.
+    fn elected(&mut self, number: usize) {
+        let now = self.now_us;
+        let watch = &self.hosts[number].watch;
+        let refused = |asked: Option<(u32, u64)>| {
+            let lately = asked.filter(|(_, at)| now < at + 120_000);
+            lately.is_some_and(|(attempt, _)| {
+                watch.refused.iter().any(|(refused, _)| *refused == attempt)
+            })
+        };
+        let recent = watch.pre_vote.filter(|(_, at)| now < at + 120_000);
+        if refused(watch.pre_vote) || recent.is_none() && refused(watch.vote) {
+            self.violate(
+                "L4",
+                format!("{number} is elected against a voter that hears the leader"),
+            );
+        } else if recent.is_none() {
+            // It did not wait for the voters' answers: those under way count as well.
+            let must = watch.vote.is_some_and(|(asked, _)| {
+                watch
+                    .must_refuse
+                    .iter()
+                    .any(|(attempt, _)| *attempt == asked)
+            });
+            if must {
+                self.violate(
+                    "L4",
+                    format!("{number} is elected before a voter that hears the leader was heard"),
+                );
+            }
+        }
+    }
+
+    /// S6: nobody leads without the next 5 s if somebody else has them.
+    fn holds_what_comes(&mut self, number: usize) {
+        let lossy = self.network.loss_permille > 50 || self.network.bursts > 0 || !self.is_whole();
+        if lossy || self.now_us < self.disturbed_at + 100_000 {
+            return;
+        }
+        let holds = |host: &Host, from: FrameIndex| {
+            let programme = host.node.programme();
+            let held = |index: FrameIndex| {
+                let place = programme.place(index);
+                place.is_none_or(|(track, k)| host.shelf.packet(track, k).is_some())
+            };
+            (from.0..from.0 + NEXT_FRAMES).all(|index| held(FrameIndex(index)))
+        };
+        let me = &self.hosts[number];
+        let (next, digest, station) = (
+            me.node.play_position(),
+            me.node.programme().digest(),
+            me.node.config().station,
+        );
+        if holds(me, next) {
+            return;
+        }
+        let able = |other: &Host| {
+            let awake = other.is_awake(self.now_us)
+                && other
+                    .watch
+                    .disturbed_at
+                    .is_none_or(|at| self.now_us > at + 2_000_000);
+            let follows = other.node.config().standby && other.node.config().station == station;
+            let settled = other.node.followed_term().is_some() && other.node.term().is_none();
+            awake
+                && follows
+                && settled
+                && other.node.programme().digest() == digest
+                && holds(other, next)
+        };
+        if let Some(other) =
+            (0..self.hosts.len()).find(|other| *other != number && able(&self.hosts[*other]))
+        {
+            self.violate(
+                "S6",
+                format!("{number} leads and does not hold what {other} holds"),
+            );
+        }
+    }
+
+    /// L5: a lone node never deposes a leader with a supporter.
+    fn deposed(&mut self, number: usize) {
+        let now = self.now_us;
+        if self.network.loss_permille > 50 || self.network.bursts > 0 || !self.cuts.is_empty() {
+            return;
+        }
+        let lately = |host: &Host| {
+            host.watch
+                .disturbed_at
+                .is_some_and(|at| now < at + 2_000_000)
+        };
+        let me = self.hosts[number].node.config().node;
+        let Some(new) = self.hosts[number].node.followed_term() else {
+            return;
+        };
+        let supports = |follower: usize, leader: NodeId| {
+            let (host, led_by) = (&self.hosts[follower], self.host_of(leader));
+            let term = host.node.followed_term();
+            host.is_awake(now)
+                && term.is_some_and(|term| term.leader == leader)
+                && host
+                    .node
+                    .roster()
+                    .heirs()
+                    .contains(&host.node.config().node)
+                && led_by.is_some_and(|led_by| {
+                    led_by != follower
+                        && self.hears(follower, led_by)
+                        && self.hears(led_by, follower)
+                })
+        };
+        let others = || (0..self.hosts.len()).filter(|other| *other != number);
+        let mine = others().filter(|other| {
+            let heard = self.hosts[*other].watch.progress;
+            let heard = heard.is_some_and(|heard| {
+                heard.term.leader == me.short()
+                    && heard.since_us + 1_000_000 < now
+                    && heard.at_us + 100_000 > now
+            });
+            supports(*other, me) && heard
+        });
+        let theirs = others()
+            .filter(|other| supports(*other, new.leader))
+            .count();
+        if !lately(&self.hosts[number]) && mine.count() > 0 && theirs == 0 {
+            self.violate(
+                "L5",
+                format!("{number} had a supporter, and gave way to a node that has none"),
+            );
+        }
+    }
+
+    /// L3: nodes that hear each other have one leader.
+    pub(crate) fn look(&mut self) {
+        let now = self.now_us;
+        let is_lossy = self.network.loss_permille > 0 || self.network.bursts > 0;
+        let is_calm = self.cuts.is_empty() && self.muffled.is_empty() && now >= self.disturbed_at;
+        if !is_calm {
+            self.checks.odd_since.clear();
+            return;
+        }
+        let mut leaders: BTreeMap<(StationId, u8), (usize, bool, bool)> = BTreeMap::new();
+        for (number, host) in self
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(_, host)| host.is_awake(now))
+        {
+            let key = (host.node.config().station, self.parts[number]);
+            let backs_off = host
+                .watch
+                .stepped_down_at
+                .is_some_and(|at| now < at + 20_000_000);
+            let entry = leaders.entry(key).or_default();
+            if host.node.term().is_some() {
+                // One that says that all is over is none, but nobody needs to claim either.
+                entry.0 += 1;
+            } else if host.node.followed_term().is_some() && host.node.config().standby {
+                entry.1 = true;
+                entry.2 |= backs_off;
+                entry.0 += usize::from(host.watch.is_solo);
+            }
+        }
+        let mut broken = Vec::new();
+        let odd = &mut self.checks.odd_since;
+        odd.retain(|key, _| leaders.contains_key(key));
+        for (key, (count, may_claim, backs_off)) in leaders {
+            if count == 1 || count == 0 && !may_claim {
+                odd.remove(&key);
+                continue;
+            }
+            let entry = odd.entry(key).or_insert((count, now));
+            let bound = match (count, is_lossy) {
+                (0, false) => 1_300_000,
+                (_, false) if self.healed && self.network.delay_us.1 < 5_000 => 350_000,
+                (_, false) => 1_050_000,
+                (_, true) if self.network.loss_permille <= 50 && self.network.bursts == 0 => {
+                    3_000_000
+                }
+                (_, true) => 8_000_000,
+            };
+            let bound = bound
+                + if backs_off && count == 0 {
+                    6_000_000
+                } else {
+                    0
+                };
+            if now - entry.1 > bound {
+                broken.push((key, count));
+                entry.1 = now + 60_000_000;
+            }
+        }
+        for ((_, part), count) in broken {
+            self.violate("L3", format!("part {part} has {count} leaders"));
+        }
+        for number in 0..self.hosts.len() {
+            let host = &self.hosts[number];
+            let plays =
+                matches!(host.node.state(), Some(State::Playing)) && host.node.term().is_some();
+            let place = host.node.programme().place(host.node.next());
+            let holds = place.is_some_and(|(track, k)| host.shelf.packet(track, k).is_some());
+            let since = host
+                .watch
+                .own_media_at
+                .max(host.watch.disturbed_at.unwrap_or(0));
+            if host.is_awake(now) && plays && holds && now > since + 1_000_000 {
+                self.hosts[number].watch.own_media_at = now + 60_000_000;
+                let node = &self.hosts[number].node;
+                let (next, run) = (node.next(), node.programme().last_run());
+                self.violate(
+                    "L3",
+                    format!("{number} leads and does not send frame {next} of {run:?}"),
+                );
+            }
+        }
+    }
+
+    /// How many frames a host concealed. S7: each index is played or concealed exactly once, in order; and what follows a frame
+    /// is the next one, unless the player changed to another leader.
+    pub(crate) fn concealed(&mut self, number: usize) -> usize {
+        let mut last: Option<FrameIndex> = None;
+        let mut before: Option<(FrameIndex, (u32, u64))> = None;
+        let (mut concealed, mut jumps) = (0, 0);
+        let heard = self.hosts[number].heard.clone();
+        for heard in heard {
+            let index = match heard {
+                Heard::OffAir => {
+                    (last, before) = (None, None);
+                    continue;
+                }
+                Heard::Played(index, sound) => {
+                    if let Some((at, old)) = before
+                        && !self.follows(old, sound, index.since(at))
+                    {
+                        jumps += 1;
+                        self.say(&format!(
+                            "{number} hears {sound:?} in frame {index}, {old:?} in {at}"
+                        ));
+                    }
+                    before = Some((index, sound));
+                    index
+                }
+                Heard::Concealed(index) => {
+                    concealed += 1;
+                    index
+                }
+            };
+            if last.is_some_and(|last| index != last.plus(1)) {
+                self.violate(
+                    "S7",
+                    format!("{number} decides frame {index} after {last:?}"),
+                );
+            }
+            last = Some(index);
+        }
+        let allowed = self.hosts[number].leaders_heard.saturating_sub(1);
+        if jumps > allowed {
+            self.violate(
+                "S7",
+                format!("{number} heard {jumps} jumps and {allowed} changes of leader"),
+            );
+        }
+        concealed
+    }
+
+    /// Whether one sound is what comes `frames` after the other.
+    fn follows(
+        &self,
+        (track, k): (u32, u64),
+        (next_track, next_k): (u32, u64),
+        frames: u64,
+    ) -> bool {
+        let length = self.tracks.get(&track).copied().expect("a known track");
+        // The plan was changed: of the old track nothing more was to be had, and the new one began since.
+        if next_k < frames {
+            return true;
+        }
+        let rest = length.saturating_sub(k + 1); // of the old track
+        track == next_track && k + frames == next_k || frames > rest && frames - rest - 1 == next_k
+    }
+
+    /// The longest time from one frame's first packet to the next one's, in microseconds, from frame `from` to `to`.
+    pub(crate) fn longest_hole(&self, from: u64, to: u64) -> u64 {
+        let mut times: BTreeMap<FrameIndex, u64> = BTreeMap::new();
+        for ((_, index), first) in &self.checks.first {
+            times.insert(*index, first.at_us);
+        }
+        let mut longest = 0;
+        for index in from..to {
+            let (Some(a), Some(b)) = (
+                times.get(&FrameIndex(index)),
+                times.get(&FrameIndex(index + 1)),
+            ) else {
+                return u64::MAX;
+            };
+            longest = longest.max(b.saturating_sub(*a));
+        }
+        longest
+    }
+}

@@ -1,0 +1,24 @@
+//! Does the protocol hold, whatever the network and the machines do? The production [`lanradio::station::Node`] and the
+//! production player, N of each, on a virtual network under virtual time.
+//!
+//! * `world`: hosts, wires, clocks; a seed makes a run, byte for byte
+//! * `faults`: what happens to machines and wires
+//! * `host`: one machine: a node, a player, the frames that it holds
+//! * `watch`: what is noted of a host for the invariants
+//! * `checks`: PROTOCOL's invariants, looked at on every packet and every wake
+//! * `telling`: the transcript: what happened, in words that do not depend on random ids
+//! * `seeds`: random runs by the thousand
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests: a failed unwrap is a failed test"
+)]
+#![allow(dead_code, reason = "faults and measures of scenarios to come")]
+
+mod checks;
+mod faults;
+mod host;
+mod seeds;
+mod telling;
+mod watch;
+mod world;

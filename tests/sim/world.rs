@@ -1,0 +1,647 @@
+//! Hosts on a virtual network: every packet, wake and fault is an event in one queue, ordered by time and then by number.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+
+use lanradio::station::node::{Event, Fetch, Frames, Output};
+use lanradio::station::random::Random;
+use lanradio::wire::control::Message;
+use lanradio::wire::media::MediaPacket;
+use lanradio::wire::{FrameIndex, PlanDigest, TrackId};
+
+use crate::checks::{Checks, Violation};
+use crate::faults::Fault;
+use crate::host::{Host, LocalClock, config, payload};
+
+/// How often the state of the whole is looked at.
+const LOOK_EVERY_US: u64 = 50_000;
+
+/// Where a datagram goes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Channel {
+    Media,
+    Control,
+}
+
+/// A datagram on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Packet {
+    pub(crate) channel: Channel,
+    pub(crate) from: usize,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) arrived_us: u64,
+}
+
+/// What a sender has to send, and how fast it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Feed {
+    pub(crate) tracks: Vec<u64>,
+    /// How long 50 frames take to be encoded; 1 s is real time.
+    pub(crate) second_us: u64,
+    /// How long nothing comes before the last track.
+    pub(crate) gap_us: u64,
+    pub(crate) looped: bool,
+    pub(crate) first_frame: u64,
+}
+
+impl Feed {
+    /// Tracks of so many frames, encoded at once.
+    pub(crate) fn of(tracks: &[u64]) -> Feed {
+        Feed {
+            tracks: tracks.to_vec(),
+            second_us: 10_000,
+            gap_us: 0,
+            looped: false,
+            first_frame: 0,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Arrive(usize, Packet),
+    Wake(usize),
+    Fault(Fault),
+    Look,
+    Plan(Errand, PlanDigest),
+    Frames(Errand, TrackId, u64),
+    Submission(Errand, Vec<u8>),
+    Encoded(Errand, TrackId, u64, bool),
+}
+
+/// Something that is done for one process: it is of no use to the next one on the same host.
+#[derive(Clone, Copy, Debug)]
+struct Errand {
+    host: usize,
+    life: u32,
+    /// The other end.
+    holder: usize,
+}
+
+/// What the network does to packets.
+#[derive(Clone, Debug)]
+pub(crate) struct Network {
+    pub(crate) loss_permille: u64,
+    /// So many of ten thousand packets are the first of a burst that is lost.
+    pub(crate) bursts: u64,
+    pub(crate) duplicate_permille: u64,
+    pub(crate) delay_us: (u64, u64),
+}
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) now_us: u64,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) network: Network,
+    pub(crate) checks: Checks,
+    pub(crate) violations: Vec<Violation>,
+    /// One line for each thing that somebody might want to know.
+    pub(crate) transcript: Vec<String>,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// Which host a node is on, by the short id.
+    pub(crate) names: BTreeMap<u32, usize>,
+    /// How long each track is, by the beginning of its id.
+    pub(crate) tracks: BTreeMap<u32, u64>,
+    /// When a fault last struck, or ended.
+    pub(crate) disturbed_at: u64,
+    /// That was a healed network.
+    pub(crate) healed: bool,
+    /// So many new leaders crash with their first frame.
+    pub(crate) kill_new_leaders: u64,
+    /// How every node is broken.
+    #[cfg(debug_assertions)]
+    pub(crate) flaw: Option<lanradio::station::node::Flaw>,
+    pub(crate) cuts: Vec<(usize, usize)>,
+    pub(crate) muffled: Vec<(usize, usize)>,
+    pub(crate) parts: Vec<u8>,
+    pub(crate) seed: u64,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, What>,
+    number: u64,
+    random: Random,
+    deaf_until: BTreeMap<(usize, usize), u64>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        let mut world = World {
+            now_us: 1_000_000,
+            hosts: Vec::new(),
+            network: Network {
+                loss_permille: 0,
+                bursts: 0,
+                duplicate_permille: 0,
+                delay_us: (50, 400),
+            },
+            checks: Checks::default(),
+            violations: Vec::new(),
+            transcript: Vec::new(),
+            counts: BTreeMap::new(),
+            names: BTreeMap::new(),
+            tracks: BTreeMap::new(),
+            disturbed_at: 0,
+            healed: false,
+            kill_new_leaders: 0,
+            #[cfg(debug_assertions)]
+            flaw: None,
+            cuts: Vec::new(),
+            muffled: Vec::new(),
+            parts: Vec::new(),
+            seed,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            number: 0,
+            random: Random::new(seed),
+            deaf_until: BTreeMap::new(),
+        };
+        world.at(world.now_us, What::Look);
+        world
+    }
+
+    pub(crate) fn random(&mut self, below: u64) -> u64 {
+        self.random.bits() % below.max(1)
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.random(from.len() as u64) as usize]
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str, more: u64) {
+        *self.counts.entry(what).or_default() += more;
+    }
+
+    /// A machine that sends, and does not play.
+    pub(crate) fn add_sender(&mut self, feed: &Feed) -> usize {
+        let host = self.add(true, true, false, feed);
+        self.feed(host, feed);
+        host
+    }
+
+    pub(crate) fn add_listener(&mut self, standby: bool) -> usize {
+        self.add(false, standby, true, &Feed::of(&[]))
+    }
+
+    fn add(&mut self, sends: bool, standby: bool, listens: bool, feed: &Feed) -> usize {
+        let number = self.hosts.len();
+        let clock = LocalClock {
+            offset_us: self.random(1_000_000_000) as i64,
+            ppm: self.random(401) as i64 - 200,
+        };
+        let mut config = config(number, 0, self.seed);
+        (config.sends, config.standby) = (sends, standby);
+        (config.looped, config.first_frame) = (feed.looped, FrameIndex(feed.first_frame));
+        if feed.first_frame > 0 {
+            self.checks.wraps_of(config.station, feed.first_frame);
+        }
+        self.parts.push(0);
+        let host = Host::start(config, listens, clock, self.now_us, 0);
+        self.install(number, host);
+        number
+    }
+
+    /// Puts a process that has just been started on a host.
+    pub(crate) fn install(
+        &mut self,
+        number: usize,
+        #[cfg_attr(not(debug_assertions), expect(unused_mut))] mut host: Host,
+    ) {
+        #[cfg(debug_assertions)]
+        if let Some(flaw) = self.flaw {
+            host.node.break_on_purpose(flaw);
+        }
+        self.names.insert(host.node.config().node.short(), number);
+        if number == self.hosts.len() {
+            self.hosts.push(host);
+        } else {
+            self.hosts[number] = host;
+        }
+        self.act(number);
+        self.wake_at(number, self.now_us);
+    }
+
+    /// Encodes tracks on a host.
+    pub(crate) fn feed(&mut self, host: usize, feed: &Feed) {
+        let mut at = self.now_us + 5_000;
+        let life = self.hosts[host].lives;
+        let errand = Errand {
+            host,
+            life,
+            holder: host,
+        };
+        for (n, &frames) in feed.tracks.iter().enumerate() {
+            if n + 1 == feed.tracks.len() {
+                at += feed.gap_us;
+            }
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&self.random.bits().to_be_bytes());
+            (id[14], id[15]) = (host as u8, n as u8);
+            let tag = u32::from_be_bytes(id[..4].try_into().unwrap());
+            self.tracks.insert(tag, frames);
+            let mut done = 0;
+            while done < frames {
+                done = (done + 50).min(frames);
+                self.at(at, What::Encoded(errand, TrackId(id), done, done == frames));
+                at += feed.second_us;
+            }
+        }
+        self.at(at, What::Encoded(errand, TrackId([0; 16]), 0, true));
+    }
+
+    pub(crate) fn fault_at(&mut self, at_us: u64, fault: Fault) {
+        self.at(at_us, What::Fault(fault));
+    }
+
+    fn at(&mut self, at_us: u64, what: What) {
+        self.number += 1;
+        self.queue.push(Reverse((at_us, self.number)));
+        self.events.insert(self.number, what);
+    }
+
+    pub(crate) fn wake_at(&mut self, host: usize, at_us: u64) {
+        self.at(at_us.max(self.now_us), What::Wake(host));
+    }
+
+    /// When a host wants to be woken.
+    fn wish(&self, number: usize) -> Option<lanradio::time::Instant> {
+        let host = &self.hosts[number];
+        let dial = host.dial.as_ref().and_then(|dial| dial.poll_timeout());
+        host.node.poll_timeout().into_iter().chain(dial).min()
+    }
+
+    fn schedule(&mut self, number: usize) {
+        if !self.hosts[number].up {
+            return;
+        }
+        if let Some(at) = self.wish(number) {
+            let host = &self.hosts[number];
+            let at = host.clock.true_us(at).max(self.now_us);
+            // A real machine wakes a little late.
+            let late = host.late_us + self.random(300);
+            self.wake_at(number, at + late);
+        }
+    }
+
+    /// Lets `us` pass.
+    pub(crate) fn run_for(&mut self, us: u64) {
+        self.run_until(self.now_us + us);
+    }
+
+    /// Lets `us` pass and then looks at what can only be looked at after a run. An assertion of a node that fails is a
+    /// violation, too: the transcript tells how it came to that.
+    pub(crate) fn run_to_the_end(&mut self, us: u64) {
+        let run = std::panic::AssertUnwindSafe(|| self.run_for(us));
+        if let Err(panic) = std::panic::catch_unwind(run) {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            self.violate("assertion", text.unwrap_or_default());
+        }
+        for number in 0..self.hosts.len() {
+            let concealed = self.concealed(number) as u64;
+            self.count("concealed", concealed);
+        }
+    }
+
+    pub(crate) fn run_until(&mut self, until_us: u64) {
+        while let Some(Reverse((at, number))) = self.queue.peek().copied() {
+            if at > until_us {
+                break;
+            }
+            self.queue.pop();
+            self.now_us = at;
+            if let Some(what) = self.events.remove(&number) {
+                self.happen(what);
+            }
+        }
+        self.now_us = until_us;
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Arrive(to, packet) => {
+                if self.hosts[to].up {
+                    self.hosts[to].inbox.push(packet);
+                    if self.hosts[to].is_awake(self.now_us) {
+                        self.wake(to);
+                    }
+                }
+            }
+            What::Wake(host) => {
+                let paused_until = self.hosts[host].paused_until;
+                if self.now_us < paused_until {
+                    self.wake_at(host, paused_until);
+                } else if self.hosts[host].up {
+                    // Only the newest wish counts.
+                    let local = self.hosts[host].clock.local(self.now_us);
+                    if self.wish(host).is_some_and(|at| at <= local) {
+                        self.wake(host);
+                    }
+                }
+            }
+            What::Fault(fault) => self.strike(&fault),
+            What::Look => {
+                self.look();
+                self.at(self.now_us + LOOK_EVERY_US, What::Look);
+            }
+            What::Plan(errand, digest) => {
+                let bytes = self.hosts[errand.holder].node.plan_bytes(digest);
+                if let Some(bytes) = bytes.filter(|_| self.is_reachable(errand)) {
+                    let host = &mut self.hosts[errand.host];
+                    let now = host.clock.local(self.now_us);
+                    let result = host.node.handle_plan(digest, &bytes, now);
+                    assert!(result.is_ok(), "seed {}: {result:?}", self.seed);
+                    self.wake_if_awake(errand.host);
+                }
+            }
+            What::Frames(errand, track, first) => self.copy(errand, track, first),
+            What::Submission(errand, bytes) => {
+                if self.is_reachable(errand) {
+                    let holder = &mut self.hosts[errand.holder];
+                    let now = holder.clock.local(self.now_us);
+                    let result = holder.node.handle_submission(&bytes, now);
+                    let said =
+                        result.map_or_else(|error| error.to_string(), |()| "accepted".into());
+                    self.say(&format!(
+                        "{} submits to {}: {said}",
+                        errand.host, errand.holder
+                    ));
+                    self.count("submissions", 1);
+                    self.wake(errand.holder);
+                }
+            }
+            What::Encoded(errand, track, frames, last) => self.encode(errand, track, frames, last),
+        }
+    }
+
+    fn copy(&mut self, errand: Errand, track: TrackId, first: u64) {
+        if !self.is_same_process(errand) {
+            return;
+        }
+        let reached = self.is_reachable(errand);
+        let copied = self.hosts[errand.holder].shelf.copy_from(track, first, 500);
+        let came = reached && !copied.is_empty();
+        let host = &mut self.hosts[errand.host];
+        if came {
+            for (k, payload) in (first..).zip(copied) {
+                host.shelf.insert(track, k, &payload);
+            }
+        }
+        let now = host.clock.local(self.now_us);
+        host.node.handle_frames(came, now);
+        self.wake_if_awake(errand.host);
+    }
+
+    fn encode(&mut self, errand: Errand, track: TrackId, frames: u64, last: bool) {
+        if !self.is_same_process(errand) {
+            return;
+        }
+        let host = &mut self.hosts[errand.host];
+        if frames == 0 {
+            host.node.source_finished();
+        } else {
+            let had = host.shelf.end(track);
+            if had == 0 {
+                let title = format!("track {}{}", char::from(b'A' + track.0[14]), track.0[15]);
+                host.node.add_track(track, &title, "");
+            }
+            (had..frames).for_each(|k| host.shelf.insert(track, k, &payload(track, k)));
+            host.node.track_grew();
+            if last {
+                host.node.track_finished(track, frames, None);
+            }
+        }
+        self.wake_if_awake(errand.host);
+    }
+
+    fn is_same_process(&self, errand: Errand) -> bool {
+        let host = &self.hosts[errand.host];
+        host.up && host.lives == errand.life
+    }
+
+    fn is_reachable(&self, errand: Errand) -> bool {
+        let Errand { host, holder, .. } = errand;
+        let awake = self.hosts[holder].is_awake(self.now_us);
+        awake
+            && self.is_same_process(errand)
+            && self.hears(holder, host)
+            && self.hears(host, holder)
+    }
+
+    pub(crate) fn hears(&self, from: usize, to: usize) -> bool {
+        self.parts[from] == self.parts[to] && !self.cuts.contains(&(from, to))
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.cuts.is_empty()
+            && self.muffled.is_empty()
+            && self.parts.iter().all(|part| *part == self.parts[0])
+    }
+
+    fn wake_if_awake(&mut self, number: usize) {
+        if self.hosts[number].is_awake(self.now_us) {
+            self.wake(number);
+        }
+    }
+
+    /// One turn of a host's run loop: all packets, then all deadlines.
+    pub(crate) fn wake(&mut self, number: usize) {
+        let inbox = std::mem::take(&mut self.hosts[number].inbox);
+        for packet in inbox {
+            self.receive(number, &packet);
+        }
+        let host = &mut self.hosts[number];
+        let now = host.clock.local(self.now_us);
+        if let Some(dial) = &mut host.dial {
+            dial.handle_timeout(now);
+            let station = dial.player().map(|player| player.station());
+            if station.is_some() {
+                host.node.follow(station);
+            }
+        }
+        host.node.handle_timeout(now, &host.shelf);
+        host.listen();
+        self.act(number);
+        self.woken(number);
+        self.schedule(number);
+    }
+
+    fn receive(&mut self, number: usize, packet: &Packet) {
+        self.delivered(number, packet);
+        let host = &mut self.hosts[number];
+        let now = host.clock.local(self.now_us);
+        let arrived = host.clock.local(packet.arrived_us).max(host.not_before);
+        match packet.channel {
+            Channel::Media => {
+                let media = MediaPacket::parse(&packet.bytes).expect("our own packet");
+                host.node.handle_media(&media, arrived, now);
+                if let Some((track, k)) = host.node.place(&media) {
+                    host.shelf.insert(track, k, media.payload);
+                }
+                if let Some(dial) = &mut host.dial {
+                    let _ = dial.handle_media(&media, arrived, now);
+                }
+            }
+            Channel::Control => {
+                let message = Message::parse(&packet.bytes).expect("our own message");
+                if let (Message::Heartbeat(beat), Some(dial)) = (&message, &mut host.dial) {
+                    let _ = dial.handle_heartbeat(beat, arrived, now);
+                }
+                host.node
+                    .handle_control(Host::addr(packet.from), &message, arrived, now);
+            }
+        }
+        host.listen();
+        self.act(number);
+    }
+
+    /// Does what a node decided.
+    fn act(&mut self, number: usize) {
+        while let Some(output) = self.hosts[number].node.poll_output() {
+            if !self.hosts[number].up {
+                continue; // it has just crashed
+            }
+            match output {
+                Output::Media(bytes) => {
+                    self.sent_media(number, &bytes);
+                    self.hear_own(number, &bytes, Channel::Media);
+                    self.multicast(number, Channel::Media, &bytes);
+                    self.kill_if_new(number);
+                }
+                Output::Control { to: None, bytes } => {
+                    self.sent_control(number, &bytes);
+                    self.hear_own(number, &bytes, Channel::Control);
+                    self.multicast(number, Channel::Control, &bytes);
+                }
+                Output::Control {
+                    to: Some(to),
+                    bytes,
+                } => {
+                    self.sent_control(number, &bytes);
+                    let to = (0..self.hosts.len()).find(|host| Host::addr(*host) == to);
+                    self.send(
+                        number,
+                        to.expect("an address of a host"),
+                        Channel::Control,
+                        &bytes,
+                    );
+                }
+                Output::Rtcp(_) => {}
+                Output::Fetch(Fetch::Plan { from, digest }) => {
+                    let errand = self.errand(number, from);
+                    self.later(What::Plan(errand, digest));
+                }
+                Output::Fetch(Fetch::Frames { from, track, first }) => {
+                    let errand = self.errand(number, from);
+                    self.later(What::Frames(errand, track, first));
+                }
+                Output::Submit { to, bytes } => {
+                    let errand = self.errand(number, to);
+                    self.later(What::Submission(errand, bytes));
+                }
+                Output::Event(event) => self.note(number, &event),
+            }
+        }
+    }
+
+    fn errand(&self, host: usize, at: SocketAddr) -> Errand {
+        let holder = (0..self.hosts.len())
+            .find(|host| Host::http(*host) == at)
+            .expect("a host");
+        Errand {
+            host,
+            life: self.hosts[host].lives,
+            holder,
+        }
+    }
+
+    fn later(&mut self, what: What) {
+        let at = self.now_us + 2_000 + self.random(4_000);
+        self.at(at, what);
+    }
+
+    fn kill_if_new(&mut self, number: usize) {
+        let leads = self.hosts[number].node.term().is_some();
+        if leads && self.kill_new_leaders > 0 && self.hosts[number].watch.has_taken_over {
+            self.kill_new_leaders -= 1;
+            self.strike(&Fault::Crash(number));
+        }
+    }
+
+    /// What a node sends is heard by its own player.
+    fn hear_own(&mut self, number: usize, bytes: &[u8], channel: Channel) {
+        let host = &mut self.hosts[number];
+        let now = host.clock.local(self.now_us);
+        let Some(dial) = &mut host.dial else { return };
+        match channel {
+            Channel::Media => {
+                let media = MediaPacket::parse(bytes).expect("our own packet");
+                let _ = dial.handle_media(&media, now, now);
+            }
+            Channel::Control => {
+                if let Ok(Message::Heartbeat(beat)) = Message::parse(bytes) {
+                    let _ = dial.handle_heartbeat(&beat, now, now);
+                }
+            }
+        }
+        host.listen();
+    }
+
+    fn note(&mut self, number: usize, event: &Event) {
+        let count = match event {
+            Event::Covering { .. } => "covers",
+            Event::TookOver { .. } => "claims",
+            Event::Solo { .. } => "solos",
+            Event::SteppedDown { .. } => "merges",
+            Event::HandedOver { .. } => "hand-overs",
+            Event::Idle => "idle times",
+            _ => "other events",
+        };
+        self.count(count, 1);
+        if let Some(line) = self.describe(event) {
+            self.say(&format!("{number} {line}"));
+        }
+        self.noted(number, event);
+    }
+
+    fn multicast(&mut self, from: usize, channel: Channel, bytes: &[u8]) {
+        for to in 0..self.hosts.len() {
+            if to != from && !self.muffled.contains(&(from, to)) {
+                self.send(from, to, channel, bytes);
+            }
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, channel: Channel, bytes: &[u8]) {
+        let (least, most) = self.network.delay_us;
+        let copies = 1 + u64::from(self.random(1_000) < self.network.duplicate_permille);
+        if self.network.bursts > 0 && self.random(10_000) < self.network.bursts {
+            let until = self.now_us + 20_000 + self.random(130_000);
+            self.deaf_until.insert((from, to), until);
+        }
+        let deaf = self
+            .deaf_until
+            .get(&(from, to))
+            .is_some_and(|until| self.now_us < *until);
+        for _ in 0..copies {
+            let lost = self.random(1_000) < self.network.loss_permille;
+            let arrived_us = self.now_us + least + self.random(most - least + 1);
+            if lost || deaf || !self.hears(from, to) {
+                continue;
+            }
+            let packet = Packet {
+                channel,
+                from,
+                bytes: bytes.to_vec(),
+                arrived_us,
+            };
+            self.at(arrived_us, What::Arrive(to, packet));
+        }
+    }
+
+    /// The hosts that lead.
+    pub(crate) fn leaders(&self) -> Vec<usize> {
+        let leads =
+            |number: &usize| self.hosts[*number].up && self.hosts[*number].node.term().is_some();
+        (0..self.hosts.len()).filter(leads).collect()
+    }
+}
