@@ -11,13 +11,14 @@ export LANRADIO_INTERFACE := lo
 FUZZ_SECONDS ?= 60
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help demo test proof bench fuzz music install clean
+.PHONY: help demo test proof bench fuzz soak music install clean
 
 help:
 	@echo "make demo     hear it work: a sender and three listeners on this machine, about a minute after the build"
 	@echo "make test     everything that must be true: format, lints, docs, tests, benches and fuzz targets (15 minutes)"
 	@echo "make proof    the full counts and figures, written to PROOF.md and to the table in README.md (an hour)"
 	@echo "make bench    the criterion benches"
+	@echo "make soak     random runs of the simulator until one fails or it is stopped; prints the failing seed"
 	@echo "make fuzz     each fuzz target for FUZZ_SECONDS ($(FUZZ_SECONDS))"
 	@echo "make music    compose the demo's music anew (needs ffmpeg)"
 	@echo "make install  put lanradio into PREFIX/bin ($(PREFIX)/bin)"
@@ -42,6 +43,10 @@ bench:
 fuzz:
 	@scripts/setup.sh test
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+soak:
+	@scripts/setup.sh build
+	@scripts/soak.sh
 
 music:
 	@scripts/setup.sh test

@@ -160,7 +160,7 @@ fn status(member: &Member, own: SocketAddr) -> Answer {
         "replica_percent": report.replica_percent, "received": report.received, "lost": report.lost,
         "concealed": report.concealed, "buffer_ms": me.buffer.as_millis() as u64,
     });
-    let others = node.roster().peers().filter(|(_, peer)| !peer.is_silent);
+    let others = node.roster().peers().filter(|(_, peer)| !peer.fell_silent);
     let others = others.map(|(id, peer)| {
         let report = peer.report;
         json!({

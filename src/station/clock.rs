@@ -27,6 +27,11 @@ impl StationClock {
         StationClock { zero_at_us }
     }
 
+    /// The same clock, but everything is due so much earlier.
+    pub const fn earlier_by(self, us: i64) -> StationClock {
+        StationClock::with_zero_at(self.zero_at_us.saturating_sub(us))
+    }
+
     /// The station's time in microseconds; 0 before the founding.
     pub fn station_us(&self, now: Instant) -> u64 {
         (now.as_micros() as i64)

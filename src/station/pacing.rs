@@ -68,6 +68,11 @@ impl Pacer {
         self.next = next;
     }
 
+    /// The last `frames` are to be sent again.
+    pub fn step_back(&mut self, frames: u64) {
+        self.next = self.next.minus(frames).max(self.run.first);
+    }
+
     /// Where a frame of this run stands on the station clock.
     pub fn slot(&self, index: FrameIndex) -> Slot {
         Slot(self.run.starts_at.0 + index.since(self.run.first))

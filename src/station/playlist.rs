@@ -132,14 +132,8 @@ impl PlayList {
     }
 
     /// Whether every track has been planned and no other one will come.
-    pub(super) fn is_exhausted(&mut self) -> bool {
-        self.settle();
-        self.open.is_empty() && self.cursor == self.tracks.len()
-    }
-
-    /// The same, as far as it is known without looking for empty tracks.
-    pub(super) fn is_all_planned(&self) -> bool {
-        self.open.is_empty() && self.cursor == self.tracks.len() && !self.is_looped()
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.open.is_empty() && self.settled() == self.tracks.len()
     }
 
     /// Whether the length of everything is known: nothing will be waited for.
@@ -173,17 +167,18 @@ impl PlayList {
 
     /// Moves the cursor over tracks that turned out empty, and back to the start of a lap.
     fn settle(&mut self) {
-        while self
-            .tracks
-            .get(self.cursor)
-            .is_some_and(|track| track.frames == Some(0))
-        {
-            self.cursor += 1;
-        }
-        let again = self.looped && self.open.is_empty() && self.cursor == self.tracks.len();
-        if again && let Some(first) = self.tracks.iter().position(|track| track.frames != Some(0)) {
-            self.cursor = first;
-        }
+        self.cursor = self.settled();
+    }
+
+    /// Where the cursor stands without empty tracks, and in a loop at the beginning again. Only looking must change nothing: the
+    /// list is part of what the plan's digest names.
+    fn settled(&self) -> usize {
+        let is_empty = |track: &ListedTrack| track.frames == Some(0);
+        let waiting = self.tracks.iter().skip(self.cursor);
+        let cursor = self.cursor + waiting.take_while(|track| is_empty(track)).count();
+        let again = self.looped && self.open.is_empty() && cursor == self.tracks.len();
+        let first = self.tracks.iter().position(|track| !is_empty(track));
+        first.filter(|_| again).unwrap_or(cursor)
     }
 }
 

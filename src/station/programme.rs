@@ -346,7 +346,7 @@ impl Programme {
     }
 
     /// Whether every track of the list is planned and no other one will come.
-    pub fn is_exhausted(&mut self) -> bool {
+    pub fn is_exhausted(&self) -> bool {
         self.list.is_exhausted()
     }
 

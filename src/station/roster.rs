@@ -42,8 +42,8 @@ pub struct Peer {
     pub report: Report,
     /// When it was heard last.
     pub heard_at: Instant,
-    /// It led, and was replaced for its silence; it has not been heard since.
-    pub is_silent: bool,
+    /// It led and fell silent, and has not been heard since.
+    pub fell_silent: bool,
     /// The newest heartbeat that it confirmed, and its plan then.
     pub confirmed: Option<Confirmation>,
     /// Since when it has been an heir without a break.
@@ -98,6 +98,14 @@ impl Roster {
         }
     }
 
+    /// A leader fell silent: it is no heir of the next one until it is heard again. It is not gone yet: what it encodes may come.
+    pub fn fall_silent(&mut self, leader: u32) {
+        let peers = self.peers.iter_mut();
+        peers
+            .filter(|(id, _)| id.short() == leader)
+            .for_each(|(_, peer)| peer.fell_silent = true);
+    }
+
     /// Another leader begins: it orders its heirs at once.
     pub fn begin_term(&mut self) {
         self.heirs.clear();
@@ -141,12 +149,12 @@ impl Roster {
             standing: Standing::default(),
             report: Report::default(),
             heard_at: now,
-            is_silent: false,
             confirmed: None,
             heir_since: None,
             no_heir_until: None,
+            fell_silent: false,
         });
-        (peer.addr, peer.heard_at, peer.is_silent) = (addr, now, false);
+        (peer.addr, peer.heard_at, peer.fell_silent) = (addr, now, false);
         Some((peer, new))
     }
 
@@ -191,13 +199,6 @@ impl Roster {
             .retain(|_, peer| now.since(peer.heard_at) <= patience);
     }
 
-    /// A leader was replaced for its silence.
-    pub fn fell_silent(&mut self, id: NodeId) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.is_silent = true;
-        }
-    }
-
     /// The heirs as they were ordered last.
     pub fn heirs(&self) -> &[NodeId] {
         &self.heirs
@@ -234,7 +235,7 @@ impl Roster {
         let mut able: Vec<_> = (self.peers.iter())
             .filter(|(id, peer)| {
                 let may = peer.no_heir_until.is_none_or(|until| now >= until);
-                peer.standing.standby && may && self.is_alive(**id, now)
+                peer.standing.standby && may && !peer.fell_silent && self.is_alive(**id, now)
             })
             .map(|(id, peer)| {
                 let Standing {

@@ -1,6 +1,7 @@
 //! What happens to machines and wires.
 
 use lanradio::wire::FrameIndex;
+use lanradio::wire::control::State;
 
 use crate::host::{Host, config};
 use crate::world::{Feed, World};
@@ -129,7 +130,8 @@ impl World {
     /// Whether a machine that stands still for so long has to notice it: it would have had something to do.
     fn is_noticed(&self, host: usize, us: u64) -> bool {
         let machine = &self.hosts[host];
-        let leads = machine.node.term().is_some() && !machine.node.roster().heirs().is_empty();
+        let on_air = matches!(machine.node.state(), Some(State::Playing | State::Idle));
+        let leads = on_air && !machine.node.roster().heirs().is_empty();
         let follows = machine.node.term().is_none()
             && machine.node.followed_term().is_some()
             && machine.node.config().standby;

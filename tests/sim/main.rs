@@ -7,17 +7,22 @@
 //! * `watch`: what is noted of a host for the invariants
 //! * `checks`: PROTOCOL's invariants, looked at on every packet and every wake
 //! * `telling`: the transcript: what happened, in words that do not depend on random ids
+//! * `directed`: runs that aim at one invariant: crash after crash, a hundred takeovers
+//! * `scenarios`: named runs, with their transcripts in `transcripts/`
 //! * `seeds`: random runs by the thousand
+//! * `flaws`: deliberately broken nodes, each caught by an invariant
 
 #![allow(
     clippy::unwrap_used,
     reason = "tests: a failed unwrap is a failed test"
 )]
-#![allow(dead_code, reason = "faults and measures of scenarios to come")]
-
 mod checks;
+mod directed;
 mod faults;
+#[cfg(debug_assertions)]
+mod flaws;
 mod host;
+mod scenarios;
 mod seeds;
 mod telling;
 mod watch;

@@ -89,7 +89,7 @@ pub(crate) fn prepare(world: &mut World) {
 fn random_fault(world: &mut World, hosts: usize) -> Fault {
     let host = world.random(hosts as u64) as usize;
     let other = (host + 1 + world.random(hosts as u64 - 1) as usize) % hosts;
-    match world.random(16) {
+    match world.random(17) {
         0..=3 => Fault::Crash(world.pick(&[host, 0])),
         4 | 5 => Fault::Pause(host, 50_000 + world.random(3 * SECOND)),
         6 if world.random(8) == 0 => Fault::Pause(host, 600 * SECOND),
@@ -108,6 +108,7 @@ fn random_fault(world: &mut World, hosts: usize) -> Fault {
             Fault::Join(feed)
         }
         14 => Fault::Late(host, world.random(30_000)),
+        15 => Fault::Loss(world.random(100)),
         _ => Fault::Leave(world.pick(&[0, 0, host])),
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Feed {
     pub(crate) second_us: u64,
     /// How long nothing comes before the last track.
     pub(crate) gap_us: u64,
+    /// After which frame nothing comes for how long, and how long 20 frames take after that.
+    pub(crate) stall: Option<(u64, u64, u64)>,
     pub(crate) looped: bool,
     pub(crate) first_frame: u64,
 }
@@ -52,6 +54,7 @@ impl Feed {
             tracks: tracks.to_vec(),
             second_us: 10_000,
             gap_us: 0,
+            stall: None,
             looped: false,
             first_frame: 0,
         }
@@ -238,11 +241,17 @@ impl World {
             (id[14], id[15]) = (host as u8, n as u8);
             let tag = u32::from_be_bytes(id[..4].try_into().unwrap());
             self.tracks.insert(tag, frames);
-            let mut done = 0;
+            let (mut done, mut step, mut takes_us) = (0, 50, feed.second_us);
             while done < frames {
-                done = (done + 50).min(frames);
+                done = (done + step).min(frames);
                 self.at(at, What::Encoded(errand, TrackId(id), done, done == frames));
-                at += feed.second_us;
+                at += takes_us;
+                if let Some((_, stall_us, then_us)) =
+                    feed.stall.filter(|(frame, ..)| *frame == done)
+                {
+                    at += stall_us;
+                    (step, takes_us) = (20, then_us);
+                }
             }
         }
         self.at(at, What::Encoded(errand, TrackId([0; 16]), 0, true));
@@ -335,6 +344,8 @@ impl World {
                     let local = self.hosts[host].clock.local(self.now_us);
                     if self.wish(host).is_some_and(|at| at <= local) {
                         self.wake(host);
+                    } else if self.now_us == paused_until {
+                        self.schedule(host); // its clock stood still, too
                     }
                 }
             }

@@ -18,7 +18,6 @@ use super::flaws::Flaw;
 use super::roles::Role;
 use super::{CUSHION_FRAMES, Event, Frames, Node};
 use crate::time::Instant;
-use crate::wire::election::MAX_HEIRS;
 use crate::wire::media::Flags;
 use crate::wire::{FRAME, FrameIndex};
 
@@ -71,12 +70,13 @@ impl Node {
         let Role::Following(following) = &self.role else {
             return None;
         };
-        let rank = match following.duty {
-            Duty::Solo(_) => self.rank().min(MAX_HEIRS),
-            _ => self.rank(),
+        let late = match following.duty {
+            // Nobody is heard who could be repeated; and when the leader is heard again, nothing is to be missing in between.
+            Duty::Solo(_) => GUARD,
+            _ => FRAME + GUARD,
         };
         let due = following.clock()?.local(self.programme.slot(index)?);
-        Some(due + FRAME + GUARD + RANK_STEP * rank as u32)
+        Some(due + late + RANK_STEP * self.rank() as u32)
     }
 
     /// Sends what is missing, if it is for this node to do so; answers when to come back.
@@ -97,6 +97,10 @@ impl Node {
                 let at = self.missing_at(first)?;
                 if self.latest < at {
                     return Some(at);
+                }
+                let place = self.programme.place(first);
+                if place.is_none_or(|(track, k)| frames.packet(track, k).is_none()) {
+                    return Some(self.latest + FRAME); // it has nothing to cover with
                 }
                 self.begin_covering(first);
                 self.send_missing(self.horizon(base), Flags::COVER, frames)

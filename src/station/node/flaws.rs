@@ -26,14 +26,10 @@ pub enum Flaw {
     CoveredLeaderIsSilent,
     /// A change of plan takes effect now, not a horizon after the last frame that was sent (trace 12).
     ChangeFromNow,
-    /// A plan that was fetched by a candidate is used for covering (trace 7).
-    CandidatePlanCovers,
     /// A leader of any other term deposes.
     LowerTermDeposes,
     /// The higher term is right, whoever follows it (trace 4).
     HigherTermWins,
-    /// A new leader's first frame is what its clock says.
-    FirstByClock,
     /// A new leader goes on when it was elected, not on the old leader's grid.
     OwnGrid,
 }

@@ -379,6 +379,9 @@ impl Node {
         tracing::debug!(from = %following.term, to = %term, "following a higher term");
         let old = std::mem::replace(&mut **following, Following::new(term, now));
         (following.quorum, following.buffer) = (old.quorum, old.buffer);
+        if now.since(old.heard_at) > SILENT_AFTER && !old.offered_to(term.leader.short()) {
+            self.roster.fall_silent(old.term.leader.short());
+        }
         self.copying.leader_changed();
         self.tell(Event::Leader {
             term,
@@ -450,7 +453,6 @@ impl Node {
 
     /// The plan that was fetched is the one that the leader named, or a newer one for a candidate.
     pub(super) fn take_plan(&mut self, plan: Programme) {
-        let candidate_covers = self.has(Flaw::CandidatePlanCovers);
         let Role::Following(following) = &mut self.role else {
             return;
         };
@@ -459,9 +461,6 @@ impl Node {
             following.base = following.newest;
             self.programme = plan;
             self.fed = true;
-        } else if candidate_covers {
-            following.base = following.newest.map(|(index, _)| (index, digest));
-            self.programme = plan;
         } else if following.claim.is_asking() {
             following.candidate_plan = Some(plan);
         }

@@ -66,9 +66,10 @@ impl Node {
         leaving.offer.map(|(offer, _)| offer)
     }
 
-    pub(super) fn has_offered_to(&self, term: ShortTerm) -> bool {
+    /// The offer that was made to the leader of this term.
+    pub(super) fn offer_to(&self, term: ShortTerm) -> Option<Offer> {
         self.offer()
-            .is_some_and(|offer| offer.successor.short() == term.leader)
+            .filter(|offer| offer.successor.short() == term.leader)
     }
 
     /// Names a successor as soon as there is one, and goes when its time has come. Called before frame `next` is sent; `false`:
@@ -152,7 +153,7 @@ impl Node {
     }
 
     /// The successor leads from here on; this node covers for it for a moment.
-    fn become_relieved(&mut self, offer: Offer) {
+    pub(super) fn become_relieved(&mut self, offer: Offer) {
         let now = self.latest;
         let Role::Leading { lead, .. } = &self.role else {
             return;

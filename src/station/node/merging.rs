@@ -28,6 +28,8 @@ const FORGOTTEN: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(20);
 /// The back-off doubles up to this many claim times: 5 s.
 const MAX_FACTOR: u32 = 25;
+/// How many frames a leader sends again in its new term: a packet may be under way, another is about to be.
+const AGAIN_FRAMES: u64 = 2;
 /// Covers that are further ahead of what is due than this say that the leader's own clock is behind.
 const RESIGN_FRAMES: u64 = 2;
 /// A node that stood still for longer than this was away: others may have taken over.
@@ -86,7 +88,7 @@ impl Node {
                 following.claim.abandon();
                 true
             }
-            Role::Leading { .. } => !self.roster.heirs().is_empty(),
+            Role::Leading { .. } | Role::Over { .. } => !self.roster.heirs().is_empty(),
             _ => false,
         };
         if knows_others {
@@ -144,13 +146,13 @@ impl Node {
                     || now < self.listen_until
                     || beat.succession.over == Some(mine)
                     || matches!(beat.state, State::Over(_)));
-        if deposed || self.has_offered_to(beat.term.short()) {
-            let reason = if deposed {
-                "another node leads"
-            } else {
-                "handed over"
-            };
-            return self.become_deposed(from, beat, arrived, reason);
+        if deposed {
+            return self.become_deposed(from, beat, arrived, "another node leads");
+        }
+        if let Some(offer) = self.offer_to(beat.term.short()) {
+            // Its clock is a little ahead of this one: all before its first frame has been sent or is covered from here.
+            self.become_relieved(offer);
+            return self.hear_beat(from, beat, arrived);
         }
         let Role::Leading { lead, .. } = &mut self.role else {
             return;
@@ -200,18 +202,10 @@ impl Node {
         let wins = (supporters, version, mine) > contact.other;
         if counted && wins {
             let other = contact.other.2;
-            lead.term.counter = mine.counter.max(other.counter).saturating_add(1);
             if let Some(contact) = &mut lead.contact {
                 contact.won = true;
             }
-            (lead.number, lead.first) = (0, self.seen.top().map_or(lead.first, |top| top.plus(1)));
-            let term = lead.term;
-            self.roster.begin_term();
-            self.tell(Event::Leader {
-                term,
-                reason: "merged",
-            });
-            self.beat(None);
+            self.raise_term(other);
         } else if (counted || now.since(contact.since) >= GRACE)
             && let Some((from, beat, arrived)) = heard
         {
@@ -254,17 +248,47 @@ impl Node {
         }
     }
 
-    /// Somebody follows a higher term than this leader's.
+    /// Somebody follows a higher term than this leader's, and does not hear its leader.
     pub(super) fn hear_stale(&mut self, stale: &Stale) {
-        if let Role::Leading { lead, .. } = &self.role
-            && stale.station == self.config.station
+        let supporters = self.supporters();
+        let Role::Leading { lead, .. } = &self.role else {
+            return;
+        };
+        let is_news = stale.station == self.config.station
             && stale.term > lead.term
-            && stale.term.leader != self.config.node
-            && self.supporters() == 0
-        {
+            && stale.term.leader != self.config.node;
+        if !is_news {
+            return;
+        }
+        if supporters == 0 || self.config.quorum > 1 {
             let (term, now) = (stale.term, self.latest);
             self.become_follower(Following::new(term, now), "its term is over");
+        } else if lead.contact.is_none() {
+            // That one's leader is gone, and this one's followers refuse everybody: they meet in a term above both.
+            self.raise_term(stale.term);
         }
+    }
+
+    /// Leads on in a term above this one. Who joins from the other side has dropped what this leader sent a moment ago.
+    fn raise_term(&mut self, other: Term) {
+        let Role::Leading { lead, phase } = &mut self.role else {
+            return;
+        };
+        if let Phase::Playing(pacer) = phase {
+            pacer.step_back(AGAIN_FRAMES);
+            lead.again_from = Some(pacer.next());
+        }
+        let counter = lead.term.counter.max(other.counter);
+        lead.term.counter = counter.saturating_add(1);
+        let top = self.seen.top();
+        (lead.number, lead.first) = (0, top.map_or(lead.first, |top| top.plus(1)));
+        let term = lead.term;
+        self.roster.begin_term();
+        self.tell(Event::Leader {
+            term,
+            reason: "merged",
+        });
+        self.beat(None);
     }
 
     fn become_deposed(

@@ -38,6 +38,7 @@ impl Node {
         {
             self.start_if_ready(next, frames);
         }
+        self.look_ahead_first(frames);
         self.send_due(frames);
         if let Role::Leading { lead, .. } = &self.role
             && lead.clock.slot(self.latest) >= lead.beat_due
@@ -207,9 +208,31 @@ impl Node {
         self.beat(None);
     }
 
+    /// A new leader may hold less than a horizon of the run that it goes on with. Heirs cover by the first plan that they hear
+    /// of in a term: it has to say where the run ends.
+    fn look_ahead_first(&mut self, frames: &dyn Frames) {
+        if let Role::Leading {
+            lead,
+            phase: Phase::Playing(pacer),
+        } = &self.role
+            && lead.number == 0
+        {
+            let next = pacer.next();
+            self.plan(next, frames);
+            self.foresee(next, frames);
+            // Before the first packet: who takes over next is known, should this node die with it.
+            self.beat(None);
+        }
+    }
+
     /// Before frame `next` is sent: is the run's end in sight? It is named one horizon ahead, or not at all.
     fn foresee(&mut self, next: FrameIndex, frames: &dyn Frames) {
-        let horizon = next.plus(CUSHION_FRAMES);
+        let notice = if self.has(Flaw::ChangeFromNow) {
+            0
+        } else {
+            CUSHION_FRAMES
+        };
+        let horizon = next.plus(notice);
         let run_end = self.programme.last_run().and_then(|run| run.end);
         let known_end = self.known_end();
         match (run_end, known_end) {
@@ -257,7 +280,7 @@ impl Node {
         };
         self.skip(next, resume);
         // Heirs may have covered what is ready, as part of this run: it must not come again in the next one.
-        let is_alone = self.roster.heirs().is_empty() || self.has(Flaw::ChangeFromNow);
+        let is_alone = self.roster.heirs().is_empty();
         if known_end == Some(resume) || known_end.is_none() && resume < due.start && is_alone {
             self.programme.end_run(resume);
         }
@@ -272,16 +295,18 @@ impl Node {
             }
             // What others sent in our place is on air already, but the frame now due always is sent (PROTOCOL, trace 3).
             let is_newest = next.plus(1) == due.end && !self.has(Flaw::CoveredLeaderIsSilent);
-            if is_newest || !self.seen.contains(next) {
+            let again = self.role.lead().and_then(|lead| lead.again_from);
+            if is_newest || !self.seen.contains(next) || again.is_some_and(|from| next >= from) {
                 self.send_frame(next, &pacer, frames);
             }
             next = next.plus(1);
         }
         if let Role::Leading {
             phase: Phase::Playing(pacer),
-            ..
+            lead,
         } = &mut self.role
         {
+            lead.again_from = None;
             pacer.advance(next);
         }
         if self.run_end().is_some_and(|end| next >= end) {
@@ -404,7 +429,7 @@ impl Node {
         match self.programme.track_at(ready) {
             Some(entry) => self.may_grow(entry.track),
             // Either it has not been said yet, or nothing of it has come here.
-            None => !self.programme.list().is_all_planned(),
+            None => !self.programme.is_exhausted(),
         }
     }
 

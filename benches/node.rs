@@ -1,0 +1,129 @@
+//! What does a node cost: one step with a packet, a heartbeat or nothing new? And how much faster than life is the simulator?
+#![allow(
+    missing_docs,
+    dead_code,
+    clippy::unwrap_used,
+    reason = "criterion's macros make functions without documentation, and the simulator serves its tests first"
+)]
+
+#[path = "../tests/sim/checks.rs"]
+mod checks;
+#[path = "../tests/sim/faults.rs"]
+mod faults;
+#[path = "../tests/sim/host.rs"]
+mod host;
+#[path = "../tests/sim/telling.rs"]
+mod telling;
+#[path = "../tests/sim/watch.rs"]
+mod watch;
+#[path = "../tests/sim/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use host::{Host, Shelf, config, payload};
+use lanradio::station::node::{Node, Output};
+use lanradio::time::Instant;
+use lanradio::wire::TrackId;
+use lanradio::wire::control::Message;
+use lanradio::wire::media::MediaPacket;
+use world::{Feed, World};
+
+const TRACK: TrackId = TrackId([7; 16]);
+const FRAMES: u64 = 1_000;
+
+/// A shelf with the whole track.
+fn shelf() -> Shelf {
+    let mut shelf = Shelf::default();
+    (0..FRAMES).for_each(|k| shelf.insert(TRACK, k, &payload(TRACK, k)));
+    shelf
+}
+
+/// A leader with a track of 1,000 frames, which is about to found its station.
+fn leader() -> Node {
+    let mut node = Node::new(
+        lanradio::station::Config {
+            sends: true,
+            ..config(0, 0, 1)
+        },
+        Instant::from_micros(0),
+    );
+    node.add_track(TRACK, "a track", "");
+    node.track_finished(TRACK, FRAMES, None);
+    node.source_finished();
+    node
+}
+
+/// Runs a leader to its end: what it sends, and when.
+fn lead(mut node: Node, shelf: &Shelf) -> Vec<(Instant, bool, Vec<u8>)> {
+    let mut sent = Vec::new();
+    while let Some(now) = node.poll_timeout() {
+        node.handle_timeout(now, shelf);
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::Media(bytes) => sent.push((now, true, bytes)),
+                Output::Control { to: None, bytes } => sent.push((now, false, bytes)),
+                _ => {}
+            }
+        }
+    }
+    sent
+}
+
+/// Each frame is a wake of its own, every fifth with a heartbeat.
+fn steps(criterion: &mut Criterion) {
+    let shelf = shelf();
+    let sent = lead(leader(), &shelf);
+    let station = config(0, 0, 1).station;
+    let mut group = criterion.benchmark_group("node, 1,000 frames");
+    group.throughput(Throughput::Elements(FRAMES));
+    group.bench_function("leading", |bencher| {
+        bencher.iter_batched(
+            leader,
+            |node| lead(node, &shelf).len(),
+            BatchSize::SmallInput,
+        );
+    });
+    group.bench_function("following: packet in, heartbeat in, timeout", |bencher| {
+        let new = || {
+            let mut node = Node::new(config(1, 0, 1), Instant::from_micros(0));
+            node.follow(Some(station));
+            node
+        };
+        let follow = |mut node: Node| {
+            for (now, is_media, bytes) in &sent {
+                let now = *now + Duration::from_micros(100);
+                if *is_media {
+                    node.handle_media(&MediaPacket::parse(bytes).unwrap(), now, now);
+                } else {
+                    node.handle_control(Host::addr(0), &Message::parse(bytes).unwrap(), now, now);
+                }
+                node.handle_timeout(now, &shelf);
+                while node.poll_output().is_some() {}
+            }
+            node
+        };
+        bencher.iter_batched(new, follow, BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+/// Five hosts for ten seconds. An element is one second of theirs.
+fn simulator(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("simulator");
+    group.throughput(Throughput::Elements(10)).sample_size(10);
+    group.bench_function("five hosts, 10 s", |bencher| {
+        bencher.iter(|| {
+            let mut world = World::new(1);
+            world.add_sender(&Feed::of(&[600]));
+            (0..4).for_each(|_| _ = world.add_listener(true));
+            world.run_for(10_000_000);
+            world.now_us
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, steps, simulator);
+criterion_main!(benches);
