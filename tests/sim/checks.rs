@@ -482,11 +482,9 @@ impl World {
         let odd = &mut self.checks.odd_since;
         odd.retain(|key, _| leaders.contains_key(key));
         for (key, (count, may_claim, backs_off)) in leaders {
-            if count == 1 || count == 0 && !may_claim {
-                if !strays.contains(&key) {
-                    odd.remove(&key);
-                    continue;
-                }
+            if (count == 1 || count == 0 && !may_claim) && !strays.contains(&key) {
+                odd.remove(&key);
+                continue;
             }
             let entry = odd.entry(key).or_insert((count, now));
             let bound = match (count, is_lossy) {
