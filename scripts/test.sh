@@ -12,13 +12,13 @@ step() {
     echo "   $((SECONDS - began)) s" >&2
 }
 
-# Those that mostly wait: side by side they take as long as the longest.
+# Those that mostly wait: side by side, and more tests at a time than there are cores, they take as long as the longest.
 together() { # together TEST...
     echo "== cargo test --locked --test $* (side by side)" >&2
     local began=$SECONDS logs=${CARGO_TARGET_DIR:-target}/test-logs name pid pids=() failed=
     mkdir -p "$logs"
     for name in "$@"; do
-        cargo test --locked --test "$name" </dev/null >"$logs/$name.log" 2>&1 &
+        RUST_TEST_THREADS=4 cargo test --locked --test "$name" </dev/null >"$logs/$name.log" 2>&1 &
         pids+=($!)
     done
     for name in "$@"; do

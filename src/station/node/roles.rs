@@ -395,9 +395,8 @@ impl Node {
             Some(run) => Phase::Playing(Pacer::resume(clock, run, self.config.buffer, first)),
             None => Phase::Idle { next: first },
         };
-        let before = following.term.leader.short();
         if reason != HANDED_OVER {
-            self.roster.fall_silent(before);
+            self.roster.fall_silent(following.term.leader.short());
         }
         self.roster.begin_term();
         self.role = Role::Leading { lead, phase };
@@ -427,7 +426,6 @@ impl Node {
         }
         let following = Following::new(beat.term, arrived);
         self.role = Role::Following(Box::new(following));
-        tracing::debug!(station = %beat.station, term = %beat.term, "following");
         self.tell(Event::Leader {
             term: beat.term,
             reason: "joined",
@@ -488,12 +486,11 @@ impl Node {
         let role = std::mem::replace(&mut self.role, Role::Gone);
         debug_assert!(!matches!(role, Role::Leading { .. } | Role::Gone));
         (self.wake_at, self.fed) = (None, false);
-        if let Role::Over { lead, reason, .. } = role {
+        if let Role::Over { reason, .. } = role {
             if self.frames_sent > 0 {
                 self.outputs
                     .push_back(Output::Rtcp(rtcp::bye(self.config.station, &self.cname())));
             }
-            tracing::debug!(term = %lead.term, ?reason, "gone");
             self.tell(Event::OffAir { reason });
         }
         self.tell(Event::Done);
