@@ -77,6 +77,19 @@ fn listener_that_is_stopped_ends_without_a_click() {
     if !has_sound_server() {
         return;
     }
+    // A machine that stalls makes the device run dry, which is a click, and not ours: then once more.
+    for attempt in 0..3 {
+        let (step, underruns) = step_at_the_end();
+        println!("attempt {attempt}: a step of {step}, {underruns} underruns");
+        if underruns == 0 {
+            return assert!(step < 0.012, "a step of {step}");
+        }
+    }
+    panic!("the device ran dry each time");
+}
+
+/// Stops a listener in the midst of a tone: the largest step in the last 50 ms, and how often the device ran dry.
+fn step_at_the_end() -> (f32, u64) {
     let (studio, server) = (Studio::new(), Server::start());
     // So low that the tone itself moves by 0.007 a sample at most.
     studio.tone("tone.wav", 20_000, 50.0);
@@ -87,16 +100,17 @@ fn listener_that_is_stopped_ends_without_a_click() {
     listener.wait_event("tuned_in");
     sleep(Duration::from_secs(2));
     listener.signal(Signal::SIGINT);
-    listener.finish().exits(0);
+    let events = listener.finish().exits(0).events();
     sleep(Duration::from_millis(500));
     let [_, right] = recorder.stop();
     sender.signal(Signal::SIGINT);
     sender.finish().exits(0);
     let end = right.iter().rposition(|x| x.abs() > 1e-3).expect("sound");
     let last = &right[end - RATE / 20..end + 2];
-    let step = last
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]).abs())
-        .fold(0.0, f32::max);
-    assert!(step < 0.012, "a step of {step}");
+    let steps = last.windows(2).map(|pair| (pair[1] - pair[0]).abs());
+    let last = named(&events, "stats").pop().unwrap();
+    (
+        steps.fold(0.0, f32::max),
+        last["underruns"].as_u64().unwrap(),
+    )
 }
