@@ -195,6 +195,7 @@ impl Programme {
         };
         let in_time = |index: FrameIndex| index.0 < FrameIndex::LIMIT;
         within(self.entries.len().max(self.runs.len()) <= MAX_PARTS, "size")?;
+        within(self.version < 1 << 60, "version")?;
         within(self.list.is_sound(MAX_TEXT_BYTES), "list")?;
         within(in_time(self.end), "end")?;
         let mut end = self.entries.front().map_or(self.end, |entry| entry.first);
