@@ -52,7 +52,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Play music files (or standard input) to the network.
+    /// Play music files (or standard input) to the network; if a station is on air, after what it plays.
     #[command(before_help = SEND_EXAMPLES)]
     Send(SendArgs),
     /// Play what is on air: a station, or Opus in RTP of another program (ffmpeg, GStreamer).

@@ -340,12 +340,6 @@ impl StationSockets {
         }
     }
 
-    /// Stops receiving media, for good: a sender whose programme has ended, a node that only controls.
-    pub fn leave_media(&mut self) {
-        self.config.join.media = false;
-        self.ports[MEDIA] = None;
-    }
-
     /// Looks the interface up anew by its name (it may have been made again, with another index or address) and joins the
     /// groups again. The unicast socket, and with it our address, stays if it still can.
     pub fn rejoin(&mut self) -> Result<(), SocketError> {

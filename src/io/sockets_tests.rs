@@ -190,21 +190,6 @@ fn other_groups_on_the_port_do_not_leak_in() {
 }
 
 #[test]
-fn media_can_be_left_and_control_goes_on() {
-    let mut node = open(&config());
-    node.leave_media();
-    node.send_media(b"x").unwrap();
-    node.send_control(b"control").unwrap();
-    assert_eq!(
-        next(&mut node, &mut [0; MAX_DATAGRAM]).channel,
-        Channel::Control
-    );
-    node.rejoin().unwrap();
-    node.send_media(b"x").unwrap();
-    assert_eq!(drain(&mut node), []);
-}
-
-#[test]
 fn rejoined_groups_are_heard_and_the_address_stays() {
     let mut node = open(&config());
     let address = node.local_addr();

@@ -9,16 +9,11 @@ use std::time::Duration;
 use super::evidence::{Head, Held};
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, State};
+use crate::wire::election::{CLAIM_AFTER, GRACE, SILENT_AFTER};
 use crate::wire::ids::{PlanDigest, ShortTerm};
 use crate::wire::media::Flags;
 use crate::wire::{FrameIndex, Term};
 
-/// A leader is silent after 2.5 frames.
-const SILENT_AFTER: Duration = Duration::from_millis(50);
-/// How long a higher term must be heard while the followed leader lives.
-const GRACE: Duration = Duration::from_millis(200);
-/// Solo packets count when no leader was heard for this long.
-const CLAIM_AFTER: Duration = Duration::from_millis(200);
 /// Heartbeats come ten times a second and in answer to questions: a number that has risen by more than this much, and this much
 /// a second, would make all that follow look old.
 const NUMBER_STEP: u64 = 64;

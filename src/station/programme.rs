@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::playlist::{ListedTrack, PlayList};
 use crate::wire::control::{MAX_TEXT_BYTES, RunInfo, TrackInfo};
-use crate::wire::ids::{FRAME_MICROS, FrameIndex, NodeId, PlanDigest, Slot, TrackId};
+use crate::wire::ids::{FRAME_MICROS, FrameIndex, PlanDigest, Slot, TrackId};
 
 /// How long an entry or a run is remembered after its end: 10 s of frames, twice the largest buffer. Entries have at least
 /// one frame each, so never more than this many are kept that are over, also in an endless loop of tiny files.
@@ -354,11 +354,6 @@ impl Programme {
     /// The list's word on a track: who encodes it, how long it is.
     pub fn listed(&self, id: TrackId) -> Option<&ListedTrack> {
         self.list.track(id)
-    }
-
-    /// Who encodes the track of frame `index`.
-    pub fn owner_at(&self, index: FrameIndex) -> Option<NodeId> {
-        Some(self.listed(self.track_at(index)?.track)?.owner)
     }
 
     /// Where frame `index` stands on the station clock, if it is planned to be sent.

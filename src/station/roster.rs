@@ -268,17 +268,6 @@ impl Roster {
         };
         self.peers.values().filter(confirmed).count()
     }
-
-    /// When the newest heartbeat was heard that `others` nodes have confirmed: its number.
-    pub fn confirmed_number(&self, term: Term, others: usize) -> Option<u64> {
-        let confirmed = self.peers.values().filter_map(|peer| peer.confirmed);
-        let mut numbers: Vec<u64> = confirmed
-            .filter(|confirmed| confirmed.term == term)
-            .map(|confirmed| confirmed.number)
-            .collect();
-        numbers.sort_unstable_by(|a, b| b.cmp(a));
-        numbers.get(others.checked_sub(1)?).copied()
-    }
 }
 
 #[cfg(test)]
@@ -380,13 +369,6 @@ mod tests {
         roster.order_heirs(TERM, at_ms(2_001));
         assert_eq!(roster.heirs(), [NodeId(10)], "it stays out for a while");
         assert_eq!(roster.supporters(TERM, at_ms(2_001)), 1);
-        assert_eq!(
-            (
-                roster.confirmed_number(TERM, 1),
-                roster.confirmed_number(TERM, 2)
-            ),
-            (Some(2_001), None)
-        );
     }
 
     #[test]

@@ -1,12 +1,21 @@
 //! What do nodes say to each other about who leads, besides the leader's heartbeat?
 //!
 //! The messages of PROTOCOL's rules RECEIVE (confirm, stale) and CLAIM (pre-vote, vote). They are variants of
-//! [`super::control::Message`]; here is what each of them carries.
+//! [`super::control::Message`]; here is what each of them carries, and the times of PROTOCOL by which listeners and followers alike
+//! judge a leader.
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ids::{FrameIndex, NodeId, PlanDigest, StationId, Term};
 
+/// A leader is silent after 2.5 frames.
+pub const SILENT_AFTER: Duration = Duration::from_millis(50);
+/// How long a higher term must be heard while the followed leader lives.
+pub const GRACE: Duration = Duration::from_millis(200);
+/// A silence after which a leader may be replaced, and solo packets count.
+pub const CLAIM_AFTER: Duration = Duration::from_millis(200);
 /// The most heirs that a leader names.
 pub const MAX_HEIRS: usize = 8;
 /// The largest quorum: more nodes than a station counts cannot agree.
