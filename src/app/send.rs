@@ -310,7 +310,7 @@ impl Sender<'_> {
             Event::OffAir { reason } => {
                 self.session.events.off_air(reason_word(reason));
                 console.note(&format!("off air: {}", reason_word(reason)));
-                self.done |= self.member.node.term().is_none();
+                self.done |= self.member.node.followed_term().is_none();
             }
             Event::Warning(text) => self
                 .session
@@ -350,7 +350,7 @@ impl Sender<'_> {
 
     fn every_second(&mut self, console: &mut dyn Console) {
         self.session.look_after(console);
-        self.member.look_after(&mut self.session);
+        self.member.look_after(&mut self.session, console);
         let state = StatsState {
             buffer_ms: self.config.buffer.as_millis() as u64,
             term: self.member.node.term(),

@@ -5,9 +5,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use lanradio::io::http_client::{FetchError, Job, fetch};
+use lanradio::wire::control::{Heartbeat, Message, State};
+use lanradio::wire::ids::NodeId;
+use lanradio::wire::media::MediaPacket;
+use lanradio::wire::{FrameIndex, PlanDigest, StationId, Term};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::network::{Witness, heckle};
 use crate::sound::{blocks, strength};
 use crate::support::{Process, Studio, cannot, named};
 
@@ -251,4 +256,44 @@ fn a_killed_sender_is_not_missed() {
         assert_eq!(blocks(&sound), 401, "{name}");
         assert!(strength(&sound, 440.0) > 9_000.0);
     }
+}
+
+#[test]
+fn a_young_station_that_yields_to_one_that_is_never_heard_again_plays_its_song_all_the_same() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 3_000, 440.0);
+    let witness = Witness::of(&studio);
+    let sender = sender(&studio, "a.wav");
+    // One heartbeat of an old station, and nothing more of it.
+    let beat = Heartbeat {
+        station: StationId(7),
+        term: Term {
+            counter: 1,
+            leader: NodeId(9 << 32),
+        },
+        number: 1,
+        sent_at_us: 60_000_000,
+        young: false,
+        state: State::Idle,
+        next: FrameIndex(0),
+        buffer_ms: 500,
+        plan: PlanDigest(1),
+        run: None,
+        tracks: [None, None],
+        name: "nobody".into(),
+        succession: Default::default(),
+    };
+    let beat = Message::Heartbeat(Box::new(beat)).to_bytes();
+    heckle(&studio, studio.port + 2, &beat);
+    let events = sender.finish().exits(0).events();
+    assert_eq!(
+        named(&events, "off_air").last().unwrap()["reason"],
+        "ended",
+        "{events:?}"
+    );
+    let heard = witness.heard();
+    let of_seven = heard.iter().filter(|(_, bytes)| {
+        MediaPacket::parse(bytes).is_ok_and(|packet| packet.station == StationId(7))
+    });
+    assert_eq!(of_seven.count(), 151, "all of it, on the other station");
 }

@@ -261,8 +261,8 @@ impl Node {
             Round::PreVote if refused => self.rest(30..=70, told),
             Round::PreVote if !answered && quorum <= 1 => {
                 self.begin_solo();
-                if self.has_played_all(frames) {
-                    // Nobody is left to agree with, and nothing to play: only the end is to be said.
+                if self.has_played_all(frames) || self.has_unplanned() {
+                    // Nobody is left to agree with, and nothing to play: only the end is to be said, or what this node came to send.
                     self.take_candidate_plan();
                     let first = self.first_to_lead();
                     self.become_successor(counter.saturating_add(1), first, "alone");

@@ -156,17 +156,13 @@ impl Node {
         Some(now + PATIENCE)
     }
 
-    /// The first frame that is to be played and is not here, and who encodes its track.
-    /// Looks at so many tracks.
+    /// The first frame that is to be played and is not here, and who encodes its track; `look_at` tracks are looked at.
     pub(super) fn first_missing(
         &self,
         frames: &dyn Frames,
         look_at: usize,
     ) -> Option<(TrackId, u64, NodeId)> {
-        let next = match &self.role {
-            Role::Leading { .. } => self.next(),
-            _ => self.first_to_lead(),
-        };
+        let next = self.play_position();
         let planned = self.programme.tracks_from(next).map(|entry| {
             let played = next.max(entry.first).since(entry.first);
             (entry.track, entry.from + played)
@@ -230,19 +226,6 @@ impl Node {
             .iter()
             .find(|holder| Some(**holder) != self.copying.silent);
         other.or(holders.first()).copied()
-    }
-
-    /// Whether another node leads, and nothing that this one came to send is still to be played.
-    pub fn has_followed_to_own_end(&self) -> bool {
-        let me = self.config.node;
-        let mut own = self
-            .programme
-            .list()
-            .tracks()
-            .iter()
-            .filter(|track| track.owner == me);
-        let follows = matches!(&self.role, Role::Following(following) if following.base.is_some());
-        follows && !self.is_source_open && own.all(|track| self.is_played(track.id))
     }
 
     /// The plan of this name, for others; none if this node holds another one.

@@ -19,18 +19,12 @@ use crate::station::grid::Grid;
 use crate::station::programme::Programme;
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, Message, State};
-use crate::wire::election::{Confirm, MAX_HEIRS, Offer, Stale};
+use crate::wire::election::{CLAIM_AFTER, Confirm, GRACE, MAX_HEIRS, Offer, SILENT_AFTER, Stale};
 use crate::wire::ids::{PlanDigest, ShortTerm, Slot};
 use crate::wire::media::{Flags, MediaPacket};
 use crate::wire::{FrameIndex, NodeId, Term};
 
-/// A leader is silent after 2.5 frames.
-const SILENT_AFTER: Duration = Duration::from_millis(50);
-/// How long a higher term must be heard while the followed leader lives.
-const GRACE: Duration = Duration::from_millis(200);
-/// A silence after which a leader may be replaced.
-pub(super) const CLAIM_AFTER: Duration = Duration::from_millis(200);
-/// The same while the station is idle and only heartbeats are sent, ten a second.
+/// A silence after which a leader may be replaced while the station is idle and only heartbeats are sent, ten a second.
 pub(super) const CLAIM_AFTER_IDLE: Duration = Duration::from_millis(500);
 /// Stale leaders are told so at most this often.
 const STALE_EVERY: Duration = Duration::from_millis(100);

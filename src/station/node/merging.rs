@@ -14,14 +14,12 @@ use super::roles::{Phase, Role};
 use super::{Event, Node};
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, State};
-use crate::wire::election::Stale;
+use crate::wire::election::{GRACE, Stale};
 use crate::wire::ids::ShortTerm;
 use crate::wire::{FrameIndex, Term};
 
 /// Heirs are counted for this long.
 const CONTEST: Duration = Duration::from_millis(60);
-/// The lower term waits no longer than this for the other side to be counted.
-const GRACE: Duration = Duration::from_millis(200);
 /// A contact that was not heard for this long is none.
 const FORGOTTEN: Duration = Duration::from_secs(1);
 /// After this much calm a node that stepped down is as good as any.

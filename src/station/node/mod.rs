@@ -11,6 +11,7 @@
 //! * `queries`: what can be read from it
 //! * `interface`: what it is told, what it wants done, what it has to tell
 //! * `roles`: the roles, and how they follow each other
+//! * `office`: what a leader knows
 //! * `on_air`: what a leader does at each wake: plan, send, starve; `beating`: how it says that it is there
 //! * `flaws`: rules that can be left out, to see that the simulator notices
 //! * `following`: what a follower learns from its leader, and when it changes to another one
@@ -32,6 +33,7 @@ mod handing_over;
 mod interface;
 mod membership;
 mod merging;
+mod office;
 mod on_air;
 mod queries;
 mod roles;

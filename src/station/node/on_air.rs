@@ -98,6 +98,7 @@ impl Node {
             appended = true;
         }
         if appended {
+            self.note_planned();
             tracing::trace!(version = self.programme.version(), "planned");
         }
     }

@@ -10,8 +10,7 @@ use std::time::Duration;
 use super::copying::Copying;
 use super::flaws::Flaw;
 use super::following::Following;
-use super::handing_over::Leaving;
-use super::merging::Contact;
+use super::office::Lead;
 use super::{Event, MAX_WARNED_OF, Node, Output};
 use crate::station::clock::StationClock;
 use crate::station::pacing::Pacer;
@@ -38,8 +37,6 @@ const LISTEN_LONGER: Duration = Duration::from_millis(50);
 const LISTEN_AT_MOST: Duration = Duration::from_secs(2);
 /// Why a successor leads, if its predecessor has named it.
 pub(super) const HANDED_OVER: &str = "handed over";
-/// For how long a station is young.
-const YOUNG: Duration = Duration::from_secs(2);
 /// How long a station stays after the last frame has played: the delay of the network and of sound devices.
 const PLAY_OUT_MARGIN: Duration = Duration::from_millis(200);
 /// How often a station says at least that it is over: each of these may be lost.
@@ -81,59 +78,6 @@ pub(super) enum Role {
     },
     /// Off the air for good.
     Gone,
-}
-
-/// What a leader knows from the founding to the end.
-#[derive(Clone, Debug)]
-pub(super) struct Lead {
-    pub(super) term: Term,
-    /// The term's first frame.
-    pub(super) first: FrameIndex,
-    /// When it began to lead; for a founder, when the station was founded.
-    pub(super) founded_at: Instant,
-    /// The station was founded by this node in this term: it may yield to another one while it is young.
-    pub(super) is_founder: bool,
-    pub(super) clock: StationClock,
-    /// Of the last heartbeat.
-    pub(super) number: u64,
-    /// When the next heartbeat is due.
-    pub(super) beat_due: Slot,
-    /// With which frame the next sender report goes out.
-    pub(super) report_due: Slot,
-    /// Something of the programme was encoded by a node that is gone, and copied by nobody.
-    pub(super) lost: bool,
-    /// It is about to leave.
-    pub(super) leaving: Option<Leaving>,
-    /// From here on frames are sent though they have been on air.
-    pub(super) again_from: Option<FrameIndex>,
-    /// Another leader of this station was heard.
-    pub(super) contact: Option<Contact>,
-}
-
-impl Lead {
-    /// An office that begins now, with frame `first`.
-    pub(super) fn new(term: Term, first: FrameIndex, clock: StationClock, now: Instant) -> Lead {
-        let slot = clock.slot(now);
-        Lead {
-            term,
-            first,
-            founded_at: now,
-            is_founder: false,
-            clock,
-            number: 0,
-            beat_due: slot,
-            report_due: slot,
-            lost: false,
-            leaving: None,
-            again_from: None,
-            contact: None,
-        }
-    }
-
-    /// Whether the station is so new that it yields to an older one.
-    pub(super) fn is_young(&self, now: Instant) -> bool {
-        self.is_founder && now.since(self.founded_at) < YOUNG
-    }
 }
 
 /// Whether frames are on air.
@@ -383,6 +327,10 @@ impl Node {
             .filter(|_| !self.has(Flaw::OwnGrid))
             .map(|clock| clock.earlier_by(TRAVEL_US))
             .unwrap_or(StationClock::new(now, first_slot.due_us()));
+        if self.programme.size() == (0, 0) {
+            // Its leader was gone before its plan came: what plays now begins where that one was.
+            self.programme = Programme::new(first);
+        }
         let term = Term {
             counter,
             leader: self.config.node,
@@ -421,6 +369,7 @@ impl Node {
     ) {
         if self.config.station != beat.station {
             self.become_waiting(Some(beat.station));
+            self.submit_anew();
             self.config.station = beat.station;
             self.numbering = Numbering::of(beat.station);
         }

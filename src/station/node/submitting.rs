@@ -13,8 +13,8 @@ use super::roles::Role;
 use super::{Node, Output};
 use crate::station::playlist::{ListedTrack, MAX_TRACKS, PlayList};
 use crate::time::Instant;
-use crate::wire::NodeId;
 use crate::wire::control::MAX_TEXT_BYTES;
+use crate::wire::{FrameIndex, NodeId};
 
 /// How long the leader has to put it into its plan, before it is asked again.
 const SUBMIT_AGAIN: Duration = Duration::from_millis(500);
@@ -72,13 +72,9 @@ impl Node {
             return None;
         }
         let to = following.http?;
+        self.note_planned();
         let programme = &self.programme;
-        for own in &mut self.own {
-            own.planned |= programme
-                .tracks_from(crate::wire::FrameIndex(0))
-                .any(|entry| entry.track == own.track.id);
-        }
-        let unknown = |own: &&super::submitting::OwnTrack| match programme.listed(own.track.id) {
+        let unknown = |own: &&OwnTrack| match programme.listed(own.track.id) {
             Some(listed) => listed.frames != own.track.frames,
             None => !own.planned,
         };
@@ -102,6 +98,37 @@ impl Node {
         self.outputs.push_back(Output::Submit { to, bytes });
         self.submit_at = Some(now + SUBMIT_AGAIN);
         self.submit_at
+    }
+
+    /// Notes which of this node's own tracks have a place in the plan, and forgets those that are over: whoever leads then,
+    /// they are not to be played again.
+    pub(super) fn note_planned(&mut self) {
+        let programme = &self.programme;
+        for own in &mut self.own {
+            own.planned |= programme
+                .tracks_from(FrameIndex(0))
+                .any(|entry| entry.track == own.track.id);
+        }
+        let over = |own: &OwnTrack| {
+            own.planned && own.track.frames.is_some() && self.is_played(own.track.id)
+        };
+        let left = self.own.iter().filter(|own| !over(own)).cloned().collect();
+        self.own = left;
+    }
+
+    /// Another station is joined: what had a place in the plan of this node's own has none there.
+    pub(super) fn submit_anew(&mut self) {
+        self.own.iter_mut().for_each(|own| own.planned = false);
+    }
+
+    /// Whether this node came to send something that is in nobody's plan.
+    pub(super) fn has_unplanned(&self) -> bool {
+        self.own.iter().any(|own| !own.planned)
+    }
+
+    /// Whether another node leads, and has played all that this one came to send.
+    pub fn has_followed_to_own_end(&self) -> bool {
+        matches!(self.role, Role::Following(_)) && !self.is_source_open && self.own.is_empty()
     }
 
     /// Another node wants its tracks to be played: after those that are there.

@@ -3,6 +3,7 @@
 mod founding;
 mod on_air;
 mod sources;
+mod submitting;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,94 @@
+//! What becomes of tracks that one node has and another is to play?
+
+use super::*;
+use crate::wire::election::Succession;
+
+/// The heartbeat that `leader` sent last, as from a node whose API can be reached.
+fn last_beat(leader: &Bench) -> Heartbeat {
+    let (_, mut beat) = leader.beats().pop().unwrap();
+    beat.succession.http_port = 8_080;
+    beat
+}
+
+/// `joiner` hears `leader` and gets its plan.
+fn joins(joiner: &mut Bench, leader: &Bench) {
+    let beat = last_beat(leader);
+    joiner.hear(&beat);
+    let plan = leader.node.plan_bytes(beat.plan).unwrap();
+    joiner
+        .node
+        .handle_plan(beat.plan, &plan, joiner.now)
+        .unwrap();
+    joiner.wake(joiner.now + Duration::from_millis(1));
+}
+
+fn submissions(bench: &Bench) -> Vec<Vec<u8>> {
+    let submitted = bench.log.iter().filter_map(|(_, output)| match output {
+        Output::Submit { bytes, .. } => Some(bytes.clone()),
+        _ => None,
+    });
+    submitted.collect()
+}
+
+fn leader() -> Bench {
+    let config = Config {
+        node: NodeId(1 << 32),
+        station: StationId(7),
+        ..config()
+    };
+    let mut leader = Bench::with_tracks(config, &[100]);
+    leader.run_until(at_ms(100));
+    leader
+}
+
+#[test]
+fn a_sender_that_joins_stays_until_its_tracks_were_planned_and_played() {
+    let mut leader = leader();
+    let mut joiner = Bench::new(config(), at_ms(100));
+    joiner.add(5);
+    joiner.finish(5, 60);
+    joiner.node.source_finished();
+    joins(&mut joiner, &leader);
+    assert!(!joiner.node.has_followed_to_own_end(), "not even known");
+    let bytes = submissions(&joiner).pop().unwrap();
+    // It can come twice.
+    for _ in 0..2 {
+        leader.node.handle_submission(&bytes, leader.now).unwrap();
+    }
+    leader.stock(5, 60);
+    leader.run_until(at_ms(200));
+    let before = submissions(&joiner).len();
+    joins(&mut joiner, &leader);
+    joiner.wake(joiner.now + Duration::from_secs(1));
+    assert_eq!(submissions(&joiner).len(), before, "it is known");
+    assert!(!joiner.node.has_followed_to_own_end(), "not played");
+    leader.run_until(at_ms(3_150));
+    joins(&mut joiner, &leader);
+    assert!(!joiner.node.has_followed_to_own_end(), "not to its end");
+    leader.run_until(at_ms(10_000));
+    let sent = leader.media();
+    assert_eq!((sent.len(), sent[100].track, sent[159].k), (160, 5, 59));
+}
+
+#[test]
+fn a_leader_that_is_deposed_does_not_submit_what_it_has_played() {
+    let mut bench = Bench::with_tracks(config(), &[30, 700, 100, 2_000]);
+    bench.run_until(at_ms(15_000));
+    assert_eq!(bench.node.programme().listed(track(0)), None, "forgotten");
+    let mut beat = last_beat(&bench);
+    let mine = beat.term;
+    beat.term = Term {
+        counter: 2,
+        leader: NodeId(9 << 32),
+    };
+    beat.succession = Succession {
+        over: Some(mine),
+        http_port: 8_080,
+        ..beat.succession
+    };
+    bench.hear(&beat);
+    assert_eq!(bench.node.followed_term(), Some(beat.term));
+    bench.wake(bench.now + Duration::from_millis(1));
+    assert!(submissions(&bench).is_empty());
+    assert!(!bench.node.has_followed_to_own_end());
+}
