@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use super::member::Member;
 use crate::io::http_server::{Answer, Question, What};
 use crate::io::terminal::sanitize;
-use crate::media::ogg_export;
 use crate::station::Frames;
 use crate::station::node::SubmissionError;
 use crate::time::Instant;
@@ -69,8 +68,7 @@ fn frames(member: &Member, track: TrackId, from: u64) -> Answer {
     if listed.is_none() && library.end(track) == 0 {
         return Answer::Refused(404, format!("track {track} is not in this programme"));
     }
-    let bytes = library.blocks(track, from, PIECE_BYTES);
-    let next = from + library.blocks_end(track, from, PIECE_BYTES);
+    let (bytes, next) = library.blocks(track, from, PIECE_BYTES);
     let length = listed.and_then(|listed| listed.frames);
     Answer::Frames {
         bytes,
@@ -90,10 +88,10 @@ fn file(member: &Member, track: TrackId) -> Answer {
             format!("only the first {held} frames of track {track} are here"),
         );
     };
-    let packets = (0..frames).filter_map(|k| member.library.packet(track, k));
-    Answer::Content {
-        kind: "audio/ogg",
-        bytes: ogg_export::file(&listed.title, &listed.artist, packets),
+    Answer::File {
+        title: listed.title.clone(),
+        artist: listed.artist.clone(),
+        frames,
     }
 }
 

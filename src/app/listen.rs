@@ -425,7 +425,7 @@ impl Listener {
 
     fn every_second(&mut self, waiting: &mut Waiting, now: Instant, console: &mut dyn Console) {
         self.session.look_after(console);
-        self.member.look_after(&mut self.session);
+        self.member.look_after(&mut self.session, console);
         self.report();
         if let Some(text) = self.output.poll_failure() {
             self.session.warn(console, &text);

@@ -316,21 +316,7 @@ impl Member {
                 }
             }
         }
-        self.verify(track, session, console);
         came
-    }
-
-    fn verify(&mut self, track: TrackId, session: &mut Session, console: &mut dyn Console) {
-        let listed = self.node.programme().listed(track);
-        let whole = listed.and_then(|listed| Some((listed.frames?, listed.digest?)));
-        if let Some((frames, digest)) = whole
-            && !self.library.verify(track, frames, digest)
-        {
-            session.warn(
-                console,
-                &format!("the copy of track {track} is damaged; copying it again"),
-            );
-        }
     }
 
     fn tell_full(&mut self, session: &mut Session, console: &mut dyn Console) {
@@ -344,7 +330,7 @@ impl Member {
     }
 
     /// Once a second: makes room, and says how far the copies are.
-    pub fn look_after(&mut self, session: &mut Session) {
+    pub fn look_after(&mut self, session: &mut Session, console: &mut dyn Console) {
         let next = self.node.play_position();
         let playing = self.node.programme().place(next);
         self.library.has_room(playing);
@@ -358,22 +344,53 @@ impl Member {
         });
         self.told
             .retain(|track, _| listed.iter().any(|listed| listed.id == *track));
-        for track in listed.iter().filter(|track| track.owner != session.node) {
-            let held = self.library.held(track.id);
-            let news = self.told.get(&track.id) != Some(&(held, track.frames));
-            if !news || self.told.len() >= MAX_TOLD {
-                continue;
-            }
-            self.told.insert(track.id, (held, track.frames));
-            let total = track.frames.unwrap_or(self.library.end(track.id));
-            session.events.write(
-                "replica",
-                json!({
-                    "track": track.id.to_string(), "held": held, "total": total,
-                    "complete": track.frames.is_some_and(|frames| held >= frames),
-                }),
+        let copied = listed.iter().filter(|track| track.owner != session.node);
+        let copied: Vec<_> = copied.map(|track| (track.id, track.frames)).collect();
+        for (track, frames) in copied {
+            self.tell_copied(track, frames, session, console);
+        }
+    }
+
+    /// Says how far a copy is, if that has changed; a whole one is looked at first, however its frames came.
+    fn tell_copied(
+        &mut self,
+        track: TrackId,
+        frames: Option<u64>,
+        session: &mut Session,
+        console: &mut dyn Console,
+    ) {
+        let held = self.library.held(track);
+        let before = self.told.get(&track);
+        let has_room = before.is_some() || self.told.len() < MAX_TOLD;
+        if before == Some(&(held, frames)) || !has_room {
+            return;
+        }
+        let complete = frames.is_some_and(|frames| held >= frames);
+        if complete && !self.verify(track, session, console) {
+            return;
+        }
+        self.told.insert(track, (held, frames));
+        let total = frames.unwrap_or(self.library.end(track));
+        let fields = json!({ "track": track.to_string(), "held": held, "total": total, "complete": complete });
+        session.events.write("replica", fields);
+    }
+
+    /// Whether a whole copy is what its owner encoded; one that is not is dropped, and copied again.
+    fn verify(&mut self, track: TrackId, session: &mut Session, console: &mut dyn Console) -> bool {
+        let listed = self.node.programme().listed(track);
+        let Some((frames, digest)) =
+            listed.and_then(|listed| Some((listed.frames?, listed.digest?)))
+        else {
+            return true;
+        };
+        let right = self.library.verify(track, frames, digest);
+        if !right {
+            session.warn(
+                console,
+                &format!("the copy of track {track} is damaged; copying it again"),
             );
         }
+        right
     }
 
     /// How much of the programme is held, in per cent.

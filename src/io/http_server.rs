@@ -6,8 +6,9 @@
 //! that still grows is sent in pieces as they come, each asked for when the one before it has gone out, so that a slow client
 //! makes nobody hold more than one piece.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +26,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_io_timeout::TimeoutStream;
 
+pub use super::http_question::{Answer, Question, What};
 use super::thread;
 use super::wait::Waker;
+use crate::media::ogg_export::OggOpus;
+use crate::wire::block::Block;
 use crate::wire::{PlanDigest, TrackId};
 
 /// What a server puts up with. Everything else is refused by name.
@@ -34,6 +38,8 @@ use crate::wire::{PlanDigest, TrackId};
 pub struct Limits {
     /// Connections at a time: every heir copies on one, and some people look.
     pub connections: usize,
+    /// Of these, from one address: it cannot take them all.
+    pub connections_per_address: usize,
     /// Bytes of a request's head.
     pub head_bytes: usize,
     /// Bytes of a request's body.
@@ -50,6 +56,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 32,
+            connections_per_address: 16,
             head_bytes: 16 << 10, // hyper takes no less than 8 KiB
             body_bytes: 1 << 20,
             head: Duration::from_secs(5),
@@ -63,70 +70,6 @@ impl Default for Limits {
 const MAX_QUESTIONS: usize = 64;
 /// How soon a growing track is asked for again.
 const GROW: Duration = Duration::from_millis(50);
-
-/// What a client wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// `GET /status`: the station, as JSON.
-    Status,
-    /// `GET /programme`: what plays and what comes, as JSON.
-    Programme,
-    /// `GET /plan/{digest}`: the plan of this name, as nodes exchange it.
-    Plan(PlanDigest),
-    /// `GET /tracks/{id}?from=N`: blocks of frames.
-    Frames {
-        /// Which track.
-        track: TrackId,
-        /// From which frame on.
-        from: u64,
-    },
-    /// `GET /tracks/{id}.opus`: the track as an Ogg Opus file.
-    File(TrackId),
-    /// `POST /programme`: plays these after what plays now.
-    Append(Vec<u8>),
-    /// `POST /stop`: ends the programme for everybody.
-    Stop,
-}
-
-/// A request that waits for its answer.
-#[derive(Debug)]
-pub struct Question {
-    /// What is wanted.
-    pub what: What,
-    /// By whom.
-    pub from: SocketAddr,
-    answer: oneshot::Sender<Answer>,
-}
-
-impl Question {
-    /// Answers it. (If the client has gone, nobody hears it.)
-    pub fn answer(self, answer: Answer) {
-        drop(self.answer.send(answer));
-    }
-}
-
-/// What a node says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Here it is.
-    Content {
-        /// Its media type.
-        kind: &'static str,
-        /// It.
-        bytes: Vec<u8>,
-    },
-    /// Some frames.
-    Frames {
-        /// Blocks.
-        bytes: Vec<u8>,
-        /// The frame after the last one in them.
-        next: u64,
-        /// No more will come.
-        complete: bool,
-    },
-    /// It cannot be done: the HTTP status, and why, with the remedy.
-    Refused(u16, String),
-}
 
 /// The server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -216,6 +159,7 @@ async fn serve(listener: std::net::TcpListener, shared: Shared) {
     };
     let limits = shared.limits;
     let places = Arc::new(Semaphore::new(limits.connections));
+    let mut addresses: HashMap<IpAddr, Arc<Semaphore>> = HashMap::new();
     loop {
         let Ok((stream, from)) = listener.accept().await else {
             // No descriptors left, most likely; some connection will end.
@@ -223,13 +167,21 @@ async fn serve(listener: std::net::TcpListener, shared: Shared) {
             continue;
         };
         // One too many is closed at once: waiting in a queue would look like a node that is gone.
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        addresses.retain(|_, held| held.available_permits() < limits.connections_per_address);
+        let own = addresses
+            .entry(from.ip())
+            .or_insert_with(|| Arc::new(Semaphore::new(limits.connections_per_address)));
+        let held = (
+            Arc::clone(own).try_acquire_owned(),
+            Arc::clone(&places).try_acquire_owned(),
+        );
+        let (Ok(own), Ok(place)) = held else {
             continue;
         };
         let router = router(shared.clone(), from);
         tokio::spawn(async move {
             handle(stream, router, limits).await;
-            drop(place);
+            drop((own, place));
         });
     }
 }
@@ -345,7 +297,7 @@ async fn track(
         return refused(404, "a track is named by 32 hexadecimal digits");
     };
     if file {
-        return client.content(What::File(track)).await;
+        return client.file(track).await;
     }
     client.frames(track, piece.from, piece.once.is_some()).await
 }
@@ -396,8 +348,44 @@ impl Client {
         match self.ask(what).await {
             Answer::Content { kind, bytes } => content(kind, bytes),
             Answer::Frames { bytes, .. } => content(BLOCKS, bytes),
+            Answer::File { .. } => refused(500, "a file where there is none"),
             Answer::Refused(status, why) => refused(status, &why),
         }
+    }
+
+    /// A track as a file. It is put together here: an hour of music would keep the node from its deadlines.
+    async fn file(self, track: TrackId) -> Response {
+        let (title, artist, frames) = match self.ask(What::File(track)).await {
+            Answer::File {
+                title,
+                artist,
+                frames,
+            } => (title, artist, frames),
+            Answer::Refused(status, why) => return refused(status, &why),
+            _ => return refused(500, "no file where there should be one"),
+        };
+        let begun = (self, OggOpus::new(&title, &artist, frames));
+        let pieces =
+            futures_util::stream::try_unfold(begun, move |(client, mut file)| async move {
+                if file.is_complete() {
+                    return Ok(None);
+                }
+                let from = file.written();
+                let Answer::Frames { bytes, .. } = client.ask(What::Frames { track, from }).await
+                else {
+                    return Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
+                };
+                let mut rest = bytes.as_slice();
+                while let Ok((block, after)) = Block::parse(rest) {
+                    block.packets.iter().for_each(|packet| file.push(packet));
+                    rest = after;
+                }
+                if file.written() == from {
+                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+                }
+                Ok(Some((Bytes::from(file.take()), (client, file))))
+            });
+        content("audio/ogg", Body::from_stream(pieces))
     }
 
     /// Frames as they are there, or as they come.
@@ -410,6 +398,7 @@ impl Client {
             } => (bytes, next, complete),
             Answer::Refused(status, why) => return refused(status, &why),
             Answer::Content { kind, bytes } => return content(kind, bytes),
+            Answer::File { .. } => return refused(500, "a file where frames were asked for"),
         };
         if once || complete {
             return content(BLOCKS, first);

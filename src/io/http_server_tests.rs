@@ -10,6 +10,7 @@ use crate::io::wait::Waiter;
 
 const SHORT: Limits = Limits {
     connections: 3,
+    connections_per_address: 3,
     head_bytes: 8 << 10,
     body_bytes: 1_000,
     head: Duration::from_millis(300),
@@ -75,7 +76,6 @@ fn each_path_asks_its_question() {
         ("/status".to_string(), None, What::Status),
         ("/programme".into(), None, What::Programme),
         ("/plan/00abcd".into(), None, What::Plan(PlanDigest(0xabcd))),
-        (format!("/tracks/{id}.opus"), None, What::File(track)),
         (
             format!("/tracks/{id}?from=7&once"),
             None,
@@ -295,4 +295,78 @@ fn a_track_that_stops_growing_is_broken_off_and_does_not_look_whole() {
         matches!(broken, Err(FetchError::Failed { .. })),
         "{broken:?}"
     );
+}
+
+#[test]
+fn one_address_cannot_take_all_connections() {
+    let few = Limits {
+        connections: 3,
+        connections_per_address: 2,
+        head: Duration::from_secs(30),
+        ..SHORT
+    };
+    let server = serve(few, |_| says("fine"));
+    let hold = |_| {
+        let mut stream = TcpStream::connect(server.local_addr()).unwrap();
+        stream.write_all(b"GET /status HT").unwrap();
+        stream
+    };
+    let held: Vec<TcpStream> = (0..2).map(hold).collect();
+    let one_more = TcpStream::connect(server.local_addr()).unwrap();
+    assert_eq!(read_all(&one_more), b"");
+    drop(held);
+}
+
+#[test]
+fn a_file_is_put_together_from_pieces_and_a_lost_piece_breaks_it_off() {
+    let track = TrackId([3; 16]);
+    for lost_at in [u64::MAX, 60] {
+        let server = serve(SHORT, move |what| match what {
+            What::File(_) => Some(Answer::File {
+                title: "a title".into(),
+                artist: String::new(),
+                frames: 120,
+            }),
+            What::Frames { from, .. } => {
+                let until = 120.min(from + 20);
+                let mut bytes = Vec::new();
+                let packets = (*from..until).map(|_| &[0xfcu8, 1, 2][..]).collect();
+                let first = *from;
+                if first < lost_at {
+                    Block {
+                        track,
+                        first,
+                        packets,
+                    }
+                    .write(&mut bytes);
+                }
+                Some(Answer::Frames {
+                    bytes,
+                    next: until,
+                    complete: until == 120,
+                })
+            }
+            _ => None,
+        });
+        let file = ask(&server, &format!("/tracks/{track}.opus"), None);
+        if lost_at < 120 {
+            assert!(matches!(file, Err(FetchError::Failed { .. })), "{file:?}");
+            continue;
+        }
+        let mut reader = ogg::PacketReader::new(std::io::Cursor::new(file.unwrap()));
+        let mut packets = Vec::new();
+        while let Some(packet) = reader.read_packet().unwrap() {
+            packets.push((packet.data.clone(), packet.last_in_stream()));
+        }
+        assert_eq!(packets.len(), 2 + 120);
+        assert!(packets[0].0.starts_with(b"OpusHead") && packets[1].0.ends_with(b"TITLE=a title"));
+        assert!(packets[2..].iter().all(|(data, _)| data == &[0xfc, 1, 2]));
+        assert!(
+            packets
+                .iter()
+                .rev()
+                .map(|(_, last)| *last)
+                .eq((0..122).map(|n| n == 0))
+        );
+    }
 }

@@ -10,6 +10,7 @@ pub mod device_names;
 pub mod event_log;
 pub mod host;
 pub mod http_client;
+mod http_question;
 pub mod http_server;
 pub mod interface;
 pub mod pcm_stdout;

@@ -106,8 +106,8 @@ impl Library {
     }
 
     /// Blocks of a track from frame `first` on, as far as they are held without a hole, of at least one block and at most about
-    /// `max_bytes`.
-    pub fn blocks(&self, track: TrackId, first: u64, max_bytes: usize) -> Vec<u8> {
+    /// `max_bytes`; and the frame after them.
+    pub fn blocks(&self, track: TrackId, first: u64, max_bytes: usize) -> (Vec<u8>, u64) {
         let mut out = Vec::new();
         let end = first + self.held_from(track, first);
         let mut at = first;
@@ -122,7 +122,7 @@ impl Library {
             .write(&mut out);
             at = until;
         }
-        out
+        (out, at)
     }
 
     /// Whether another packet fits; makes room by dropping what was played before frame `k` of `track`.
@@ -167,22 +167,6 @@ impl Library {
     /// Whether some frames are gone, so that the list cannot be played again from here.
     pub fn dropped_any(&self) -> bool {
         self.dropped_any
-    }
-
-    /// How many frames [`Library::blocks`] answers with.
-    pub fn blocks_end(&self, track: TrackId, first: u64, max_bytes: usize) -> u64 {
-        let (mut bytes, mut at) = (0, first);
-        let end = first + self.held_from(track, first);
-        while at < end && (at == first || bytes < max_bytes) {
-            let until = end.min((at / BLOCK_FRAMES + 1) * BLOCK_FRAMES);
-            bytes += crate::wire::block::HEADER_BYTES;
-            bytes += (at..until)
-                .filter_map(|k| self.packet(track, k))
-                .map(|packet| packet.len() + 2)
-                .sum::<usize>();
-            at = until;
-        }
-        at - first
     }
 
     /// How many frames of a track are held.

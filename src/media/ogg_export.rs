@@ -9,29 +9,60 @@ const SAMPLE_RATE: u32 = 48_000;
 /// Samples in one frame.
 const FRAME: u64 = 960;
 /// Frames on one page: a second.
-const PAGE_FRAMES: usize = 50;
+const PAGE_FRAMES: u64 = 50;
 /// Names the one logical stream of the file.
 const SERIAL: u32 = 1;
 
-/// The file, with title and artist as comments.
-pub fn file<'a>(title: &str, artist: &str, packets: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut writer = PacketWriter::new(&mut out);
-    // Writing to memory cannot fail.
-    let _ = writer.write_packet(head(), SERIAL, PacketWriteEndInfo::EndPage, 0);
-    let _ = writer.write_packet(tags(title, artist), SERIAL, PacketWriteEndInfo::EndPage, 0);
-    let mut packets = packets.enumerate().peekable();
-    while let Some((n, packet)) = packets.next() {
-        let position = (n as u64 + 1) * FRAME;
-        let info = match packets.peek() {
-            None => PacketWriteEndInfo::EndStream,
-            Some(_) if (n + 1) % PAGE_FRAMES == 0 => PacketWriteEndInfo::EndPage,
-            Some(_) => PacketWriteEndInfo::NormalPacket,
-        };
-        let _ = writer.write_packet(packet.to_vec(), SERIAL, info, position);
+/// A file that grows packet by packet; what is ready is taken out on the way, so that nobody holds all of it.
+pub struct OggOpus {
+    writer: PacketWriter<'static, Vec<u8>>,
+    /// Packets so far, and in all.
+    written: u64,
+    frames: u64,
+}
+
+impl OggOpus {
+    /// The beginning of a file of so many frames, with title and artist as comments.
+    pub fn new(title: &str, artist: &str, frames: u64) -> OggOpus {
+        let mut writer = PacketWriter::new(Vec::new());
+        // Writing to memory cannot fail, here and below.
+        let _ = writer.write_packet(head(), SERIAL, PacketWriteEndInfo::EndPage, 0);
+        let _ = writer.write_packet(tags(title, artist), SERIAL, PacketWriteEndInfo::EndPage, 0);
+        OggOpus {
+            writer,
+            written: 0,
+            frames,
+        }
     }
-    drop(writer);
-    out
+
+    /// How many packets it has.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Whether it has all of them.
+    pub fn is_complete(&self) -> bool {
+        self.written >= self.frames
+    }
+
+    /// Appends the next packet.
+    pub fn push(&mut self, packet: &[u8]) {
+        self.written += 1;
+        let info = if self.written >= self.frames {
+            PacketWriteEndInfo::EndStream
+        } else if self.written.is_multiple_of(PAGE_FRAMES) {
+            PacketWriteEndInfo::EndPage
+        } else {
+            PacketWriteEndInfo::NormalPacket
+        };
+        let position = self.written * FRAME;
+        let _ = (self.writer).write_packet(packet.to_vec(), SERIAL, info, position);
+    }
+
+    /// What is ready since the last time.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self.writer.inner_mut())
+    }
 }
 
 /// RFC 7845 section 5.1.

@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::opus::MAX_PACKET_BYTES;
-use crate::wire::TrackId;
+use crate::wire::{TrackId, block};
 
 /// Packets in a full block: one second of frames.
-pub const BLOCK_PACKETS: usize = 50;
+pub const BLOCK_PACKETS: usize = block::BLOCK_FRAMES as usize;
 /// The most frames a track may have: 2³² (994 days), so that an index within a track always fits 32 bits.
-pub const MAX_FRAMES: u64 = 1 << 32;
+pub const MAX_FRAMES: u64 = block::MAX_TRACK_FRAMES;
 
 /// A BLAKE3 hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -13,7 +13,7 @@ use super::media::MAX_PAYLOAD_BYTES;
 /// Frames in a block: one second.
 pub const BLOCK_FRAMES: u64 = 50;
 /// Track, first frame, count and hash.
-pub const HEADER_BYTES: usize = 16 + 8 + 1 + 32;
+const HEADER_BYTES: usize = 16 + 8 + 1 + 32;
 /// Frames that a track can have: an index fits 32 bits.
 pub const MAX_TRACK_FRAMES: u64 = 1 << 32;
 
