@@ -18,9 +18,12 @@ together() { # together TEST...
     local began=$SECONDS logs=${CARGO_TARGET_DIR:-target}/test-logs name pid pids=() failed= threads
     mkdir -p "$logs"
     for name in "$@"; do
-        # Sound cannot wait: not more streams at a time than there are cores.
-        [ "$name" = sound ] && threads=2 || threads=4
-        RUST_TEST_THREADS=$threads cargo test --locked --test "$name" </dev/null >"$logs/$name.log" 2>&1 &
+        # Sound cannot wait: not more streams at a time than there are cores, and the others give way to it, as they do to a
+        # desktop's sound server.
+        threads=4 nice=10
+        [ "$name" != sound ] || threads=2 nice=0
+        [ $# != 1 ] || nice=0
+        RUST_TEST_THREADS=$threads nice -n "$nice" cargo test --locked --test "$name" </dev/null >"$logs/$name.log" 2>&1 &
         pids+=($!)
     done
     for name in "$@"; do

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lanradio::media::opus::{Encoder, EncoderConfig, FRAME_VALUES, MAX_PACKET_BYTES};
 
 use crate::network::heckle;
-use crate::playing::{HERTZ, assert_is_what_was_sent};
+use crate::playing::{HERTZ, assert_faultless, faults};
 use crate::server::Server;
 use crate::sound::tone;
 use crate::support::{Studio, named};
@@ -40,9 +40,13 @@ fn send(studio: &Studio) {
 
 #[test]
 fn device_plays_a_stream_of_another_program_as_a_file_records_it() {
-    if !has_sound_server() {
-        return;
+    if has_sound_server() {
+        assert_faultless(faults_of_a_recording);
     }
+}
+
+/// Plays a stream of another program: what is wrong with what the device recorded of it.
+fn faults_of_a_recording() -> Vec<String> {
     let (studio, server) = (Studio::new(), Server::start());
     let listener = start(&studio, &server, 1_000, "listen --once --events -");
     let other = start(&studio, &server, 7, "listen --once --output file:sent.wav");
@@ -52,12 +56,16 @@ fn device_plays_a_stream_of_another_program_as_a_file_records_it() {
     send(&studio);
     let events = listener.finish().exits(0).events();
     other.finish().exits(0);
-    assert_is_what_was_sent(&recorder.stop(), &studio.recording("sent.wav"), 40.0);
+    let mut faults = faults(&recorder.stop(), &studio.recording("sent.wav"), 40.0);
     let last = named(&events, "stats").pop().unwrap();
-    assert_eq!(
-        (&last["underruns"], &last["concealed"]),
-        (&0.into(), &0.into()),
-        "{last}"
-    );
-    assert_eq!(last["received"], SECONDS * 50, "{last}");
+    for (counter, right) in [
+        ("underruns", 0),
+        ("concealed", 0),
+        ("received", SECONDS * 50),
+    ] {
+        if last[counter] != right {
+            faults.push(format!("{counter}: {}", last[counter]));
+        }
+    }
+    faults
 }

@@ -30,6 +30,9 @@ mod pseudo_terminal;
 #[allow(dead_code, reason = "shared with tests/cli, which uses all of it")]
 #[path = "../cli/sound.rs"]
 mod sound;
+#[allow(dead_code, reason = "shared with tests/takeover, which uses all of it")]
+#[path = "../takeover/stalls.rs"]
+mod stalls;
 #[allow(dead_code, reason = "shared with tests/cli, which uses all of it")]
 #[path = "../cli/support.rs"]
 mod support;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::judge::{Heard, WINDOW, follow, heard, windows};
 use crate::server::{RATE, Server};
 use crate::support::{Process, Studio, named};
-use crate::{command, has_sound_server, proof, start};
+use crate::{command, has_sound_server, proof, stalls, start};
 
 /// What is sent; the right side is an octave higher (see `sound::tone`).
 pub(crate) const HERTZ: f64 = 997.0;
@@ -19,35 +19,71 @@ pub(crate) fn cpu_s(process: &Process) -> f64 {
     ticks / 100.0
 }
 
-/// Both sides of a recording must be those of `reference` over their whole length, without a hole, at nearly the right pace.
-#[track_caller]
-pub(crate) fn assert_is_what_was_sent(recording: &[Vec<f32>; 2], reference: &[i16], floor_db: f64) {
+/// What is wrong with a recording: both sides must be those of `reference` over their whole length, without a hole, at nearly the
+/// right pace.
+pub(crate) fn faults(recording: &[Vec<f32>; 2], reference: &[i16], floor_db: f64) -> Vec<String> {
+    let mut faults = Vec::new();
     for (side, heard) in recording.iter().enumerate() {
         let sent = reference.iter().skip(side).step_by(2);
         let sent: Vec<f32> = sent.map(|x| f32::from(*x) / 32_768.0).collect();
         let windows = follow(&sent, heard);
         let missing = sent.len() as f64 / WINDOW as f64 - windows.len() as f64;
-        assert!(missing < 3.0, "{missing} windows are missing at the end");
+        if missing >= 3.0 {
+            faults.push(format!(
+                "side {side}: {missing} windows are missing at the end"
+            ));
+        }
         // The first second is the servo's.
-        let judged = &windows[RATE / WINDOW..];
-        let worst = judged.iter().min_by(|a, b| a.snr_db.total_cmp(&b.snr_db));
-        assert!(worst.unwrap().snr_db >= floor_db, "side {side}: {worst:?}");
+        let judged = windows.get(RATE / WINDOW..).unwrap_or_default();
+        let Some(worst) = judged.iter().min_by(|a, b| a.snr_db.total_cmp(&b.snr_db)) else {
+            faults.push(format!("side {side}: nothing was heard"));
+            continue;
+        };
         let drift =
             (judged[judged.len() - 1].delay - judged[0].delay) / (judged.len() * WINDOW) as f64;
         println!(
             "side {side}: worst window {:.1} dB, pace {:.0} ppm",
-            worst.unwrap().snr_db,
+            worst.snr_db,
             drift * 1e6
         );
-        assert!(drift.abs() < 500e-6, "side {side}: {drift}");
+        if worst.snr_db < floor_db {
+            faults.push(format!("side {side}: {worst:?}"));
+        }
+        if drift.abs() >= 500e-6 {
+            faults.push(format!("side {side}: pace {drift}"));
+        }
+    }
+    faults
+}
+
+/// Asserts that an attempt finds no fault. A machine that does not run a program in time makes the device run dry, or the server:
+/// that is heard, and not ours. Then once more, but only if a witness saw the machine stand still.
+#[track_caller]
+pub(crate) fn assert_faultless(attempt: fn() -> Vec<String>) {
+    const ATTEMPTS: usize = 3;
+    stalls::watch();
+    for number in 1..=ATTEMPTS {
+        let from_ns = stalls::now_ns();
+        let faults = attempt();
+        if faults.is_empty() {
+            return;
+        }
+        let log = stalls::log();
+        let stall = stalls::touching(&log, from_ns, stalls::now_ns(), 0);
+        println!("attempt {number}: {faults:?}, {stall:?}");
+        assert!(stall.is_some() && number < ATTEMPTS, "{faults:?}");
     }
 }
 
 #[test]
 fn recording_of_the_device_is_what_was_sent_for_30_s() {
-    if !has_sound_server() {
-        return;
+    if has_sound_server() {
+        assert_faultless(faults_of_a_recording);
     }
+}
+
+/// Plays a tone on the device: what is wrong with what was recorded of it. What no stall explains is asserted.
+fn faults_of_a_recording() -> Vec<String> {
     let (studio, server) = (Studio::new(), Server::start());
     let seconds = if proof() { 60 } else { 30 };
     studio.tone("tone.wav", seconds * 1_000, HERTZ);
@@ -65,7 +101,6 @@ fn recording_of_the_device_is_what_was_sent_for_30_s() {
     let percent = 100.0 * spent / (listener.age() - age_before).as_secs_f64();
     let listener = listener.finish().exits(0);
     other.finish().exits(0);
-    assert_is_what_was_sent(&recorder.stop(), &studio.recording("sent.wav"), 60.0);
     assert!(percent < 5.0, "{percent:.2} % of a core");
     let events = listener.events();
     let devices = named(&events, "device");
@@ -74,12 +109,14 @@ fn recording_of_the_device_is_what_was_sent_for_30_s() {
         (&devices[0]["state"], &devices[0]["name"]),
         (&"opened".into(), &"default".into())
     );
+    let mut faults = faults(&recorder.stop(), &studio.recording("sent.wav"), 60.0);
     let last = named(&events, "stats").pop().unwrap();
-    assert_eq!(
-        (&last["underruns"], &last["concealed"]),
-        (&0.into(), &0.into()),
-        "{last}"
-    );
+    for counter in ["underruns", "concealed"] {
+        if last[counter] != 0 {
+            faults.push(format!("{counter}: {}", last[counter]));
+        }
+    }
+    faults
 }
 
 #[test]
