@@ -194,6 +194,7 @@ fn control_seeds() -> Vec<Vec<u8>> {
             eligible: true,
             plan,
             version: 4,
+            quorum: 2,
         })
         .to_bytes(),
         Message::Reply(Reply {

@@ -14,10 +14,10 @@ use crate::wire::ids::{PlanDigest, ShortTerm};
 use crate::wire::media::Flags;
 use crate::wire::{FrameIndex, Term};
 
-/// Heartbeats come ten times a second and in answer to questions: a number that has risen by more than this much, and this much
-/// a second, would make all that follow look old.
+/// Heartbeats come ten times a second, with a quorum fifty times, and in answer to questions: a number that has risen by more
+/// than this much, and this much a second, would make all that follow look old.
 const NUMBER_STEP: u64 = 64;
-const NUMBERS_PER_SECOND: u64 = 32;
+const NUMBERS_PER_SECOND: u64 = 80;
 /// Packets of a rival put aside: the grace time's, six times over.
 const HELD_LIMIT: usize = 64;
 

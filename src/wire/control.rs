@@ -225,7 +225,8 @@ impl Message {
             Message::Confirm(confirm) => within(confirm.plan.0 < 1 << 24, "plan"),
             Message::Ask(ask) => {
                 within(ask.plan.0 < 1 << 24, "plan")?;
-                within(usize::from(ask.rank) <= MAX_HEIRS, "rank")
+                within(usize::from(ask.rank) <= MAX_HEIRS, "rank")?;
+                within((1..=MAX_QUORUM).contains(&ask.quorum), "quorum")
             }
             Message::Reply(reply) => within(reply.plan.0 < 1 << 24, "plan"),
             Message::Stale(_) => Ok(()),
@@ -239,6 +240,8 @@ impl Message {
                 within(succession.heirs.len() <= MAX_HEIRS, "heirs")?;
                 within((1..=MAX_QUORUM).contains(&succession.quorum), "quorum")?;
                 let offered = succession.offer.map_or(0, |offer| offer.first.0);
+                let lease_us = succession.offer.and_then(|offer| offer.lease_until_us);
+                within(lease_us.is_none_or(|lease_us| lease_us < 1 << 60), "lease")?;
                 within(succession.first.0.max(offered) < FrameIndex::LIMIT, "first")?;
                 if let Some(run) = beat.run {
                     let ends = run.first.0..=FrameIndex::LIMIT;
@@ -346,6 +349,7 @@ mod tests {
                 offer: Some(Offer {
                     successor: NodeId(u64::MAX),
                     first: FrameIndex(FrameIndex::LIMIT - 1),
+                    lease_until_us: Some((1 << 60) - 1),
                 }),
                 quorum: MAX_QUORUM,
                 supporters: u16::MAX,

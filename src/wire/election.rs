@@ -64,6 +64,9 @@ pub struct Offer {
     pub successor: NodeId,
     /// Its first frame.
     pub first: FrameIndex,
+    /// With a quorum, once the successor has accepted: until when, in microseconds on the station clock, the others have promised
+    /// to vote for nobody else. That promise is the successor's from its first frame on.
+    pub lease_until_us: Option<u64>,
 }
 
 /// How far a node could take over, in its own words.
@@ -152,6 +155,8 @@ pub struct Ask {
     pub plan: PlanDigest,
     /// That plan's version.
     pub version: u64,
+    /// How many have to agree, 1 to [`MAX_QUORUM`]: with more than 1, nodes that follow no station vote, too.
+    pub quorum: u16,
 }
 
 /// Why a voter refuses.

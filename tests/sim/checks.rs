@@ -85,6 +85,13 @@ impl World {
         }
         if !flags.has(Flags::COVER) {
             self.hosts[number].watch.own_media_at = at_us;
+            let until = self.hosts[number].node.lease_until();
+            if until.is_some_and(|until| self.hosts[number].clock.local(at_us) >= until) {
+                self.violate(
+                    "S8",
+                    format!("{number} sends frame {index} after its lease"),
+                );
+            }
         }
         let said = (packet.seq.0, packet.timestamp.0, packet.payload.to_vec());
         let key = (packet.station, term, index);
@@ -239,8 +246,32 @@ impl World {
         }
     }
 
+    /// S8: two nodes never have leases that are not over, if no quorum can be had twice. (A process that was started again does
+    /// not vote before what it promised before is over: so hosts are what counts.) A leader that hands over has none to lose:
+    /// its own goes to the successor.
+    fn leases(&mut self, number: usize) {
+        let hosts = &self.hosts;
+        if usize::from(self.quorum) * 2 <= hosts.len() {
+            return;
+        }
+        let until_us = |number: usize| {
+            let host = &hosts[number];
+            let until = host.node.lease_until().filter(|_| host.up)?;
+            (!host.node.is_leaving()).then(|| host.clock.true_us(until))
+        };
+        if until_us(number).is_none_or(|until| until <= self.now_us) {
+            return;
+        }
+        let valid = |other: &usize| until_us(*other).is_some_and(|until| until > self.now_us);
+        let other = (0..hosts.len()).find(|other| *other != number && valid(other));
+        if let Some(other) = other {
+            self.violate("S8", format!("{number} and {other} have a lease"));
+        }
+    }
+
     /// A host has had its turn.
     pub(crate) fn woken(&mut self, number: usize) {
+        self.leases(number);
         let host = &mut self.hosts[number];
         if host.node.term().is_none() || !matches!(host.node.state(), Some(State::Playing)) {
             host.watch.own_media_at = self.now_us;
@@ -270,6 +301,7 @@ impl World {
     pub(crate) fn noted(&mut self, number: usize, event: &Event) {
         match event {
             Event::Solo { .. } => self.hosts[number].watch.is_solo = true,
+            Event::Done => self.hosts[number].watch.is_done = true,
             Event::CoverEnd { .. } => self.hosts[number].watch.is_solo = false,
             Event::TookOver { frame, .. } => {
                 let watch = &mut self.hosts[number].watch;
@@ -380,7 +412,9 @@ impl World {
     /// L5: a lone node never deposes a leader with a supporter.
     fn deposed(&mut self, number: usize) {
         let now = self.now_us;
-        if self.network.loss_permille > 50 || self.network.bursts > 0 || !self.cuts.is_empty() {
+        let is_hard = self.network.loss_permille > 50 || self.network.bursts > 0;
+        // With a quorum the higher term is right.
+        if is_hard || !self.cuts.is_empty() || self.quorum > 1 {
             return;
         }
         let lately = |host: &Host| {
@@ -439,6 +473,11 @@ impl World {
             return;
         }
         let mut leaders: BTreeMap<(StationId, u8), (usize, bool, bool)> = BTreeMap::new();
+        let mut awake: BTreeMap<u8, usize> = BTreeMap::new();
+        for (host, part) in self.hosts.iter().zip(&self.parts) {
+            let counts = host.is_awake(now) && !host.watch.is_done;
+            *awake.entry(*part).or_default() += usize::from(counts);
+        }
         for (number, host) in self
             .hosts
             .iter()
@@ -482,6 +521,7 @@ impl World {
         let odd = &mut self.checks.odd_since;
         odd.retain(|key, _| leaders.contains_key(key));
         for (key, (count, may_claim, backs_off)) in leaders {
+            let may_claim = may_claim && awake[&key.1] >= usize::from(self.quorum);
             if (count == 1 || count == 0 && !may_claim) && !strays.contains(&key) {
                 odd.remove(&key);
                 continue;

@@ -143,7 +143,7 @@ impl World {
         let (clock, lives, listens) = (old.clock, old.lives + 1, old.dial.is_some());
         let (sends, standby) = (old.node.config().sends, old.node.config().standby);
         let mut config = config(number, lives, self.seed);
-        (config.sends, config.standby) = (sends, standby);
+        (config.sends, config.standby, config.quorum) = (sends, standby, self.quorum);
         config.first_frame = FrameIndex(0);
         let host = Host::start(config, listens, clock, self.now_us, lives);
         self.install(number, host);

@@ -124,6 +124,46 @@ fn takeovers_that_keep_no_grid_move_the_timeline() {
     catches(Flaw::OwnGrid, "L7", directed::takeovers, 0..1);
 }
 
+#[test]
+fn a_lease_from_reception_outlasts_the_promises() {
+    catches(
+        Flaw::LeaseFromReception,
+        "S8",
+        a_leader_that_stood_still,
+        0..40,
+    );
+}
+
+#[test]
+fn a_voter_that_was_started_again_and_votes_at_once_breaks_its_promise() {
+    catches(Flaw::VotesAtOnce, "S8", a_restarted_voter, 0..40);
+}
+
+/// Trace 13: a leader stands still while others elect another one, which it does not hear, and then reads what confirms it.
+fn a_leader_that_stood_still(world: &mut World) {
+    world.quorum = 2;
+    world.network.delay_us = (50, 15_000);
+    world.add_sender(&Feed::of(&[900]));
+    (0..2).for_each(|_| _ = world.add_listener(true));
+    let at = 4 * SECOND + world.random(SECOND);
+    let for_us = 450_000 + world.random(300_000);
+    world.fault_in(at, Fault::Pause(0, for_us));
+    world.fault_in(at + 30_000, Fault::Partition(vec![0, 1, 1]));
+}
+
+/// One of three nodes is deaf and wants to lead; the one that confirms the leader is started again, and does not hear it then.
+fn a_restarted_voter(world: &mut World) {
+    world.quorum = 2;
+    world.add_sender(&Feed::of(&[900]));
+    (0..2).for_each(|_| _ = world.add_listener(true));
+    let at = 4 * SECOND + world.random(100_000);
+    world.fault_in(at - 400_000, Fault::Cut(0, 1));
+    world.fault_in(at - 400_000, Fault::Cut(1, 0));
+    world.fault_in(at, Fault::Crash(2));
+    world.fault_in(at, Fault::Partition(vec![0, 1, 1]));
+    world.fault_in(at + 10_000, Fault::Restart(2));
+}
+
 /// Trace 1: the leader announces a plan and dies; who missed it makes another one with the same number; who has the first one
 /// covers the second leader.
 fn two_plans_of_one_version(world: &mut World) {

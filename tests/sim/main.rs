@@ -16,6 +16,7 @@
     clippy::unwrap_used,
     reason = "tests: a failed unwrap is a failed test"
 )]
+mod agreement;
 mod checks;
 mod directed;
 mod faults;

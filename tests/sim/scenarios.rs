@@ -19,7 +19,7 @@ fn station(seed: u64, standbys: usize) -> World {
 }
 
 /// Lets a run come to its end, and compares its transcript with the last good one.
-fn compare(mut world: World, name: &str, us: u64) -> World {
+pub(crate) fn compare(mut world: World, name: &str, us: u64) -> World {
     world.run_to_the_end(us);
     assert!(
         world.violations.is_empty(),
@@ -45,7 +45,7 @@ fn compare(mut world: World, name: &str, us: u64) -> World {
 }
 
 /// Nobody conceals a frame.
-fn nobody_hears(world: &mut World) {
+pub(crate) fn nobody_hears(world: &mut World) {
     for number in 0..world.hosts.len() {
         let concealed = world.concealed(number);
         let listens = world.hosts[number].up && world.hosts[number].dial.is_some();
@@ -58,7 +58,7 @@ fn nobody_hears(world: &mut World) {
 }
 
 /// Every listener that is still there has heard so many frames.
-fn all_hear(world: &World, frames: usize) {
+pub(crate) fn all_hear(world: &World, frames: usize) {
     for (number, host) in world
         .hosts
         .iter()
@@ -205,6 +205,22 @@ fn a_killed_sender_that_comes_back_joins() {
     let mut world = compare(world, "a_sender_comes_back", 18 * SECOND);
     nobody_hears(&mut world);
     all_hear(&world, 800);
+}
+
+#[test]
+fn a_listener_that_led_takes_part_in_the_next_programme() {
+    let mut world = station(25, 1);
+    world.strike(&Fault::Crash(0));
+    world.run_for(11 * SECOND);
+    let told = world.told();
+    assert!(told.contains("1 off air: Ended"), "{told}");
+    let next = world.add_sender(&Feed::of(&[600]));
+    world.run_for(3 * SECOND);
+    world.strike(&Fault::Crash(next));
+    let mut world = compare(world, "the_next_programme", 14 * SECOND);
+    nobody_hears(&mut world);
+    all_hear(&world, 1_200);
+    assert_eq!(world.counts.get("solos"), Some(&2));
 }
 
 /// The leader announces a plan and dies; an heir that missed it leads with the old one, and makes another plan.

@@ -34,6 +34,21 @@ pub(crate) fn run(seed: u64) -> World {
     world
 }
 
+/// One random run in which more than half of the hosts have to agree.
+fn run_with_quorum(seed: u64) -> World {
+    let mut world = World::new(seed);
+    prepare_with_quorum(&mut world);
+    world.run_to_the_end(25 * SECOND);
+    world
+}
+
+/// The same as [`prepare`], but a leader needs more than half of the hosts. No clock is set or stands still: promises are kept by
+/// clocks.
+pub(crate) fn prepare_with_quorum(world: &mut World) {
+    world.quorum = 3;
+    prepare(world);
+}
+
 /// A random run before it has begun.
 pub(crate) fn prepare(world: &mut World) {
     let seed = world.seed;
@@ -98,6 +113,7 @@ fn random_fault(world: &mut World, hosts: usize) -> Fault {
         9 => Fault::Partition((0..hosts).map(|n| n as u8 % 3).collect()),
         10 => Fault::Cut(host, other),
         11 => Fault::Muffle(host, other),
+        12 if world.quorum > 1 => Fault::Pause(host, 50_000 + world.random(SECOND)),
         12 if world.random(2) == 0 => Fault::Step(host, world.random(30_000) as i64 - 15_000),
         12 => Fault::Freeze(host, 50_000 + world.random(2 * SECOND)),
         13 => {
@@ -122,6 +138,7 @@ fn run_all(
     from: u64,
     to: u64,
     until_failed: bool,
+    run: fn(u64) -> World,
 ) -> (BTreeMap<&'static str, u64>, Vec<(u64, String)>) {
     let (next, stop) = (AtomicU64::new(from), AtomicBool::new(false));
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -165,6 +182,16 @@ fn run_all(
 
 #[test]
 fn no_invariant_breaks_in_any_random_run() {
+    no_invariant_breaks(SEEDS, run, &COVERAGE);
+}
+
+#[test]
+fn no_invariant_breaks_in_any_random_run_with_a_quorum() {
+    let coverage = ["covers", "claims", "hand-overs", "heals", "leases lost"];
+    no_invariant_breaks(SEEDS / 4, run_with_quorum, &coverage);
+}
+
+fn no_invariant_breaks(seeds: u64, run: fn(u64) -> World, coverage: &[&str]) {
     if let Some(seed) = asked() {
         let world = run(seed);
         println!("{}", world.told());
@@ -178,15 +205,15 @@ fn no_invariant_breaks_in_any_random_run() {
     let seeds = std::env::var("LANRADIO_SEEDS")
         .ok()
         .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(SEEDS);
-    let (counts, failures) = run_all(0, seeds, false);
+        .unwrap_or(seeds);
+    let (counts, failures) = run_all(0, seeds, false, run);
     println!("{counts:?}");
     assert!(
         failures.is_empty(),
         "{} of {seeds} seeds (LANRADIO_SEED=n prints what happened):\n{failures:#?}",
         failures.len()
     );
-    for what in COVERAGE {
+    for what in coverage {
         assert!(
             counts.get(what).is_some_and(|count| *count > 0),
             "no {what} in {seeds} runs: {counts:?}"
@@ -216,7 +243,7 @@ fn the_same_seed_gives_the_same_run_byte_for_byte() {
 fn soak() {
     let mut from = asked().unwrap_or(SEEDS);
     loop {
-        let (counts, failures) = run_all(from, from + 2_000, true);
+        let (counts, failures) = run_all(from, from + 2_000, true, run);
         from += 2_000;
         println!("seeds to {from}: {counts:?}");
         assert!(

@@ -32,6 +32,8 @@ pub(crate) struct Watch {
     pub(crate) is_solo: bool,
     pub(crate) stepped_down_at: Option<u64>,
     pub(crate) has_taken_over: bool,
+    /// It has left for good.
+    pub(crate) is_done: bool,
     /// When it last sent media as leader, or began to play as one.
     pub(crate) own_media_at: u64,
 }

@@ -110,6 +110,8 @@ pub(crate) struct World {
     pub(crate) disturbed_at: u64,
     /// That was a healed network.
     pub(crate) healed: bool,
+    /// So many nodes have to agree.
+    pub(crate) quorum: u16,
     /// So many new leaders crash with their first frame.
     pub(crate) kill_new_leaders: u64,
     /// How every node is broken.
@@ -145,6 +147,7 @@ impl World {
             tracks: BTreeMap::new(),
             disturbed_at: 0,
             healed: false,
+            quorum: 1,
             kill_new_leaders: 0,
             #[cfg(debug_assertions)]
             flaw: None,
@@ -192,7 +195,7 @@ impl World {
             ppm: self.random(401) as i64 - 200,
         };
         let mut config = config(number, 0, self.seed);
-        (config.sends, config.standby) = (sends, standby);
+        (config.sends, config.standby, config.quorum) = (sends, standby, self.quorum);
         (config.looped, config.first_frame) = (feed.looped, FrameIndex(feed.first_frame));
         if feed.first_frame > 0 {
             self.checks.wraps_of(config.station, feed.first_frame);
@@ -465,9 +468,7 @@ impl World {
         if let Some(dial) = &mut host.dial {
             dial.handle_timeout(now);
             let station = dial.player().map(|player| player.station());
-            if station.is_some() {
-                host.node.follow(station);
-            }
+            host.node.follow(station);
         }
         host.node.handle_timeout(now, &host.shelf);
         host.listen();
@@ -602,6 +603,7 @@ impl World {
             Event::Covering { .. } => "covers",
             Event::TookOver { .. } => "claims",
             Event::Solo { .. } => "solos",
+            Event::SteppedDown { reason } if reason.contains("quorum") => "leases lost",
             Event::SteppedDown { .. } => "merges",
             Event::HandedOver { .. } => "hand-overs",
             Event::Idle => "idle times",

@@ -25,6 +25,7 @@ impl Node {
             return;
         };
         lead.number += 1;
+        lead.lease.note_sent(lead.number, self.latest);
         if to.is_none() {
             let every = if hurried {
                 HURRIED_SLOTS

@@ -9,14 +9,16 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::agreeing::{BOOT, Lease};
 use super::covering::{Duty, RANK_STEP};
 use super::flaws::Flaw;
+use super::following::Following;
 use super::roles::Role;
 use super::{Frames, Node};
 use crate::time::Instant;
 use crate::wire::control::Message;
-use crate::wire::election::{Ask, MAX_HEIRS, Refusal, Reply, Round};
-use crate::wire::{FrameIndex, NodeId, Term};
+use crate::wire::election::{Ask, MAX_HEIRS, MAX_QUORUM, Refusal, Reply, Round};
+use crate::wire::{FrameIndex, NodeId};
 
 /// When the copies of a question are sent, after the first.
 const COPIES: [Duration; 3] = [
@@ -26,20 +28,14 @@ const COPIES: [Duration; 3] = [
 ];
 /// How long answers are waited for.
 const ROUND: Duration = Duration::from_millis(30);
+/// How long a new leader waits before it speaks: longer than a packet is under way.
+const SETTLING: Duration = Duration::from_millis(5);
 /// Whoever heard the leader within this time refuses.
 const VETO: Duration = Duration::from_millis(180);
-/// A process that was started less than this ago may have voted before: it neither votes nor claims.
-const BOOT: Duration = Duration::from_millis(400);
-/// Longer than any lease that a confirmation may have given.
-const HOLD: Duration = Duration::from_millis(285);
 /// How much longer those wait that do not hold the next seconds: others may.
 const NOT_ELIGIBLE: Duration = Duration::from_millis(150);
 /// How much longer those wait that the leader did not name.
 const NOT_NAMED: Duration = Duration::from_millis(200);
-/// In stations that are larger than this only heirs answer candidates.
-const ALL_VOTE: usize = 32;
-/// Votes counted at most.
-const MAX_VOTES: usize = 64;
 
 /// How far a node is on its way to lead.
 #[derive(Debug, Default)]
@@ -96,27 +92,6 @@ impl Claim {
     }
 }
 
-/// The votes that this process has given.
-#[derive(Debug, Default)]
-pub(super) struct Voter {
-    /// The newest: in which counter, to whom, when.
-    granted: Option<(u32, NodeId, Instant)>,
-    /// When it last confirmed a leader.
-    pub(super) confirmed_at: Option<Instant>,
-}
-
-impl Voter {
-    /// The highest counter in which a vote was given.
-    fn counter(&self) -> u32 {
-        self.granted.map_or(0, |(counter, ..)| counter)
-    }
-
-    /// Whether a leader may count on this node (with a quorum, one that has just started may have promised otherwise before).
-    pub(super) fn may_confirm(&self, term: Term, quorum: u16, born: Instant, now: Instant) -> bool {
-        quorum <= 1 || now.since(born) >= BOOT && self.counter() <= term.counter
-    }
-}
-
 impl Node {
     /// Stands for election when the leader has been silent for long enough; answers when to come back.
     pub(super) fn claim(&mut self, frames: &dyn Frames) -> Option<Instant> {
@@ -139,11 +114,15 @@ impl Node {
                     Claim::Resting { not_before, .. } => *not_before,
                     _ => now,
                 };
-                let waits =
-                    following.claim_after() * self.back_off.factor(now) + self.claim_delay();
+                let waits = if self.is_candidate_founder() {
+                    Duration::ZERO
+                } else {
+                    following.claim_after() * self.back_off.factor(now) + self.claim_delay()
+                };
                 let at = (following.heard_at + waits)
                     .max(rested)
-                    .max(self.born + BOOT);
+                    .max(self.born + BOOT)
+                    .max(self.is_free_at());
                 if now < at {
                     return Some(at);
                 }
@@ -158,6 +137,9 @@ impl Node {
 
     /// How much longer than the best heir this node waits.
     fn claim_delay(&self) -> Duration {
+        if self.follows_itself() {
+            return Duration::ZERO; // nobody is better placed
+        }
         let rank = self.rank();
         let eligible = if self.standing.eligible {
             Duration::ZERO
@@ -228,6 +210,7 @@ impl Node {
             eligible,
             plan,
             version,
+            quorum: following.quorum,
         };
         if sends {
             let message = Message::Ask(ask);
@@ -257,6 +240,10 @@ impl Node {
         let (told, round, refused) = (asking.told, asking.round, asking.refused);
         let counter = following.term.counter.max(self.voter.counter()).max(told);
         let quorum = following.quorum;
+        let agreed = asking.granted.len() + 1;
+        if agreed < usize::from(quorum) {
+            self.tell_of_too_few(agreed);
+        }
         match round {
             Round::PreVote if refused => self.rest(30..=70, told),
             Round::PreVote if !answered && quorum <= 1 => {
@@ -265,12 +252,14 @@ impl Node {
                     // Nobody is left to agree with, and nothing to play: only the end is to be said, or what this node came to send.
                     self.take_candidate_plan();
                     let first = self.first_to_lead();
-                    self.become_successor(counter.saturating_add(1), first, "alone");
+                    let lease = Lease::voted(now);
+                    self.become_successor(counter.saturating_add(1), first, "alone", lease);
                     return Some(now);
                 }
                 self.rest(200..=300, told)
             }
             Round::PreVote if !answered => self.rest(200..=300, told),
+            Round::PreVote if agreed < usize::from(quorum) => self.rest(50..=150, told),
             Round::PreVote => self.ask_for_votes(),
             Round::Vote { .. } => self.rest(30..=90, told),
         }
@@ -313,7 +302,12 @@ impl Node {
 
     /// The first frame of this node as a leader: the one after all that was on air, never one by the clock.
     pub(super) fn first_to_lead(&self) -> FrameIndex {
-        self.seen.top().map_or(FrameIndex(0), |top| top.plus(1))
+        let heard = self.seen.top().map(|top| top.plus(1));
+        heard.unwrap_or(if self.is_candidate_founder() {
+            self.config.first_frame
+        } else {
+            FrameIndex(0)
+        })
     }
 
     /// A candidate asks for this node's vote.
@@ -321,25 +315,24 @@ impl Node {
         if self.is_listening() {
             return; // it does not know yet whether the leader lives
         }
-        let is_heir = self.rank() < MAX_HEIRS;
-        let leads = match &self.role {
-            Role::Following(_) => false,
-            Role::Leading { .. } => true,
+        let ours = ask.station == self.config.station;
+        let (is_asked, counter) = match &self.role {
+            Role::Following(following) => (
+                ours && self.has_vote(ask.quorum) || self.is_candidate_founder() && ask.quorum > 1,
+                following.term.counter,
+            ),
+            Role::Leading { lead, .. } => (ours, lead.term.counter),
+            // Who follows nobody has a vote where so many have to agree that every one may be needed.
+            Role::Waiting { .. } => (ask.quorum > 1, 0),
             _ => return,
         };
-        if ask.station != self.config.station || !is_heir && !leads && self.roster.len() > ALL_VOTE
-        {
+        if !is_asked {
             return;
         }
         let refusal = self.refusal(ask);
         if let (None, Round::Vote { counter }) = (refusal, ask.round) {
             self.voter.granted = Some((counter, ask.node, self.latest));
         }
-        let term = match &self.role {
-            Role::Following(following) => following.term,
-            Role::Leading { lead, .. } => lead.term,
-            _ => return,
-        };
         let reply = Reply {
             station: ask.station,
             node: self.config.node,
@@ -347,7 +340,7 @@ impl Node {
             attempt: ask.attempt,
             round: ask.round,
             refusal,
-            counter: term.counter.max(self.voter.counter()),
+            counter: counter.max(self.voter.counter()),
             plan: self.programme.digest(),
             version: self.programme.version(),
             http_port: self.config.http_port,
@@ -357,41 +350,54 @@ impl Node {
 
     /// Why a candidate does not get this node's vote, if it does not.
     fn refusal(&self, ask: &Ask) -> Option<Refusal> {
-        let now = self.latest;
-        let Role::Following(following) = &self.role else {
-            return Some(Refusal::Leads);
+        let by_role = match &self.role {
+            Role::Following(following) if ask.station == self.config.station => {
+                self.refusal_of_follower(following, ask)
+            }
+            // Of two founders the lower id goes first, and both after a station that was on air.
+            Role::Following(_) => (ask.term.counter == 0 && ask.node > self.config.node)
+                .then_some(Refusal::BetterCandidate),
+            Role::Waiting { .. } => None,
+            _ => Some(Refusal::Leads),
         };
-        let lately = |at: Option<Instant>, within| at.is_some_and(|at| now.since(at) < within);
+        let quorum = match &self.role {
+            Role::Following(following) => following.quorum.max(ask.quorum),
+            _ => ask.quorum,
+        };
+        let promised = || {
+            let promised = self.voter.promised(ask.node, self.latest);
+            promised.filter(|_| quorum > 1)
+        };
+        let voted = || match ask.round {
+            Round::Vote { counter } => self.voter.has_voted(ask.node, counter),
+            Round::PreVote => false,
+        };
+        by_role
+            .or_else(promised)
+            .or_else(|| (voted() && !self.has(Flaw::VoteTwice)).then_some(Refusal::Granted))
+            .or_else(|| self.is_newborn().then_some(Refusal::Young))
+    }
+
+    fn refusal_of_follower(&self, following: &Following, ask: &Ask) -> Option<Refusal> {
         let veto = if following.is_idle {
             following.claim_after() - Duration::from_millis(20)
         } else {
             VETO
         };
         let same_term = ask.term.short() == following.term.short();
-        let newer = self.programme.version() > ask.version && following.base.is_some();
-        let another = |granted: &&(u32, NodeId, Instant)| granted.1 != ask.node;
-        let granted = self.voter.granted.as_ref().filter(another);
-        let in_counter = |counter| {
-            self.voter
-                .granted
-                .is_some_and(|(voted, to, _)| voted > counter || voted == counter && to != ask.node)
-        };
-        if now.since(following.heard_at) < veto && !self.has(Flaw::NoVeto) {
+        let newer = self.programme.version() > ask.version
+            && (following.base.is_some() || self.follows_itself());
+        let is_better = self.standing.eligible && !ask.eligible
+            || following.claim.is_asking() && self.rank() < usize::from(ask.rank);
+        if self.latest.since(following.heard_at) < veto
+            && !self.follows_itself()
+            && !self.has(Flaw::NoVeto)
+        {
             Some(Refusal::LeaderHeard)
         } else if same_term && newer {
             Some(Refusal::NewerPlan)
-        } else if self.standing.eligible && !ask.eligible
-            || following.claim.is_asking() && self.rank() < usize::from(ask.rank)
-        {
-            Some(Refusal::BetterCandidate)
-        } else if following.quorum > 1 && lately(self.voter.confirmed_at, HOLD) {
-            Some(Refusal::Confirmed)
-        } else if following.quorum > 1 && lately(granted.map(|granted| granted.2), HOLD)
-            || matches!(ask.round, Round::Vote { counter } if in_counter(counter) && !self.has(Flaw::VoteTwice))
-        {
-            Some(Refusal::Granted)
         } else {
-            (now.since(self.born) < BOOT).then_some(Refusal::Young)
+            is_better.then_some(Refusal::BetterCandidate)
         }
     }
 
@@ -422,15 +428,20 @@ impl Node {
                 }
                 return;
             }
-            None if asking.granted.len() < MAX_VOTES => drop(asking.granted.insert(reply.node)),
+            None if asking.granted.len() < usize::from(MAX_QUORUM) => {
+                asking.granted.insert(reply.node);
+            }
             None => {}
         }
         if let Round::Vote { counter } = asking.round
             && asking.granted.len() >= needed
         {
+            let lease = Lease::voted(asking.asked_at);
             self.take_candidate_plan();
             let first = self.first_to_lead();
-            self.become_successor(counter, first, "elected");
+            self.become_successor(counter, first, "elected", lease);
+            // Covers of the old term are under way: who hears of the new one first would drop them.
+            self.listen_until = self.latest + SETTLING;
         }
     }
 

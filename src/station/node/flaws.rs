@@ -30,6 +30,10 @@ pub enum Flaw {
     LowerTermDeposes,
     /// The higher term is right, whoever follows it (trace 4).
     HigherTermWins,
+    /// A voter's promise is counted from when the leader hears of it (trace 13).
+    LeaseFromReception,
+    /// Who has just started votes, though it may have voted before.
+    VotesAtOnce,
     /// A new leader goes on when it was elected, not on the old leader's grid.
     OwnGrid,
 }

@@ -62,6 +62,8 @@ pub(super) struct Following {
     pub(super) has_accepted: bool,
     pub(super) quorum: u16,
     pub(super) buffer: Duration,
+    /// That nobody leads, for want of nodes, was said.
+    pub(super) told_too_few: bool,
     rival: Option<Rival>,
     told_stale_at: Option<Instant>,
     pub(super) duty: Duty,
@@ -97,6 +99,7 @@ impl Following {
             offered_at: None,
             has_accepted: false,
             quorum: 1,
+            told_too_few: false,
             buffer: Duration::from_millis(500),
             rival: None,
             told_stale_at: None,
@@ -122,9 +125,26 @@ impl Following {
         self.base = Some(base);
         self.newest = self.base;
         self.highest = Some(base.0);
-        self.grid.handle_sample(0, clock.local_us(0));
+        let known_at = self.heard_at;
+        self.grid
+            .handle_sample(clock.station_us(known_at), known_at);
         self.offer = Some(offer);
         self.buffer = buffer;
+    }
+
+    /// The term is this node's own, and it is not to speak: it holds this plan, and goes on on the same clock if it is elected.
+    pub(super) fn lead_oneself(
+        &mut self,
+        clock: StationClock,
+        newest: (FrameIndex, PlanDigest),
+        is_idle: bool,
+    ) {
+        self.newest = Some(newest);
+        self.highest = Some(newest.0);
+        self.is_idle = is_idle;
+        let known_at = self.heard_at;
+        self.grid
+            .handle_sample(clock.station_us(known_at), known_at);
     }
 
     /// The leader's clock, by its packets, or by its heartbeats before the first packet.
@@ -284,10 +304,11 @@ impl Node {
         following.number = Some(beat.number);
         following.addr = Some(from);
         following.http = http_port.map(|port| SocketAddr::new(from.ip(), port));
-        if following.offer != succession.offer {
-            following.offer = succession.offer;
+        let what = |offer: Option<Offer>| offer.map(|offer| (offer.successor, offer.first));
+        if what(following.offer) != what(succession.offer) {
             following.offered_at = Some(arrived);
         }
+        following.offer = succession.offer;
         let is_named = succession.offer.is_some_and(|offer| offer.successor == me);
         following.has_accepted = is_named && (eligible || following.has_accepted);
         if let Some(run) = beat.run {
@@ -399,11 +420,7 @@ impl Node {
 
     /// An heir's word that it hears its leader (PROTOCOL, "heir").
     fn confirm(&mut self, to: SocketAddr, beat: &Heartbeat) {
-        if self.rank() == MAX_HEIRS
-            || !self
-                .voter
-                .may_confirm(beat.term, beat.succession.quorum, self.born, self.latest)
-        {
+        if !self.may_confirm(beat.term, beat.succession.quorum) {
             return;
         }
         self.voter.confirmed_at = Some(self.latest);

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::agreeing::Lease;
 use super::following::Following;
 use super::roles::{HANDED_OVER, Phase, Role};
 use super::{Event, Node};
@@ -63,7 +64,20 @@ impl Node {
     /// What the heartbeats say of it.
     pub(super) fn offer(&self) -> Option<Offer> {
         let leaving = self.role.lead()?.leaving.as_ref()?;
-        leaving.offer.map(|(offer, _)| offer)
+        let (offer, at) = leaving.offer?;
+        Some(if self.is_accepted(offer, at) {
+            self.offer_lease(offer)
+        } else {
+            offer
+        })
+    }
+
+    /// Whether the successor has said that it leads from there on.
+    fn is_accepted(&self, offer: Offer, at: Instant) -> bool {
+        let term = self.role.lead().map(|lead| lead.term);
+        let peer = self.roster.get(offer.successor);
+        let last = peer.and_then(|peer| peer.confirmed);
+        last.is_some_and(|last| last.accepts && Some(last.term) == term && last.at >= at)
     }
 
     /// The offer that was made to the leader of this term.
@@ -107,7 +121,11 @@ impl Node {
                     next.plus(NOTICE_FRAMES + 1)
                 };
                 if let Some(successor) = successor {
-                    let offer = Offer { successor, first };
+                    let offer = Offer {
+                        successor,
+                        first,
+                        lease_until_us: None,
+                    };
                     self.set_offer(Some((offer, now)));
                     self.beat(None);
                 } else if nobody {
@@ -125,11 +143,7 @@ impl Node {
                 if !due {
                     return true;
                 }
-                let accepted = self
-                    .roster
-                    .get(offer.successor)
-                    .and_then(|peer| peer.confirmed);
-                if accepted.is_some_and(|last| last.accepts && last.term == term && last.at >= at) {
+                if self.is_accepted(offer, at) {
                     self.become_relieved(offer);
                     return false;
                 }
@@ -166,7 +180,10 @@ impl Node {
             offer,
             self.config.buffer,
         );
+        following.quorum = self.config.quorum;
         self.role = Role::Following(Box::new(following));
+        // The promises to this node are the successor's now, and its own is one of them.
+        self.voter.confirmed_at = Some(now);
         self.relieved = Some(Relieved {
             offer,
             until: now + STAY,
@@ -209,6 +226,12 @@ impl Node {
             return None;
         }
         let counter = following.term.counter.saturating_add(1);
+        let lease = match (following.quorum, offer.lease_until_us) {
+            (..=1, _) => now,
+            // The old leader knows that this node has accepted: it will not go on.
+            (_, Some(until_us)) => following.clock()?.local_us(until_us),
+            (_, None) => return None,
+        };
         let due = match self.programme.slot(offer.first) {
             Some(slot) => following.clock()?.local(slot),
             // Idle: when the old leader goes.
@@ -218,7 +241,7 @@ impl Node {
             return Some(due);
         }
         let first = offer.first.max(self.first_to_lead());
-        self.become_successor(counter, first, HANDED_OVER);
+        self.become_successor(counter, first, HANDED_OVER, Lease::until(lease));
         Some(now)
     }
 

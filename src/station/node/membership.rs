@@ -73,6 +73,7 @@ impl Node {
             && confirm.number <= lead.number
         {
             self.roster.handle_confirm(confirm, from, self.latest);
+            self.renew_lease();
         }
     }
 

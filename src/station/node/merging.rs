@@ -301,14 +301,15 @@ impl Node {
     }
 
     /// This node led; now it follows.
-    fn become_follower(&mut self, following: Following, reason: &'static str) {
+    fn become_follower(&mut self, mut following: Following, reason: &'static str) {
+        (following.quorum, following.buffer) = (self.config.quorum, self.config.buffer);
         let Role::Leading { lead, .. } = &self.role else {
             return;
         };
         tracing::debug!(term = %lead.term, reason, "stepped down");
         let leaves = lead.leaving.is_some();
         let term = following.term;
-        self.back_off.again(self.latest);
+        self.back_off_again();
         self.role = Role::Following(Box::new(following));
         self.hello_at = self.latest;
         self.tell(Event::SteppedDown { reason });
@@ -319,6 +320,11 @@ impl Node {
         if leaves {
             self.become_gone();
         }
+    }
+
+    /// This node had to step down: it lets others go first for a while.
+    pub(super) fn back_off_again(&mut self) {
+        self.back_off.again(self.latest);
     }
 
     /// Forgets a contact that has gone.

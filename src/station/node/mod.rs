@@ -17,12 +17,14 @@
 //! * `following`: what a follower learns from its leader, and when it changes to another one
 //! * `covering`: sending what the leader should have sent
 //! * `claiming`: becoming the leader, by the votes of the others
+//! * `agreeing`: a quorum: who votes, and how long a leader may speak on it
 //! * `membership`: hellos, heirs, confirmations
 //! * `handing_over`: leaving without being missed
 //! * `merging`: two leaders of one station
 //! * `copying`: the plan and the frames that are not here yet
 //! * `submitting`: one's own tracks in the programme of another
 
+mod agreeing;
 mod beating;
 mod claiming;
 mod copying;
@@ -56,7 +58,7 @@ use crate::wire::election::{Report, Standing};
 use crate::wire::ids::Numbering;
 use crate::wire::media::MediaPacket;
 use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId, clip};
-use claiming::Voter;
+use agreeing::Voter;
 use copying::Copying;
 pub use copying::Fetch;
 #[cfg(debug_assertions)]
@@ -196,6 +198,8 @@ impl Node {
     /// A listener has tuned in to a station, or to none: that one is followed.
     pub fn follow(&mut self, station: Option<StationId>) {
         let follows = match &self.role {
+            // A silence ends nothing where others may have to agree that it does.
+            Role::Following(following) if following.quorum > 1 && station.is_none() => return,
             Role::Waiting { station } => *station,
             Role::Following(_) => Some(self.config.station),
             _ => return,
@@ -295,7 +299,7 @@ impl Node {
 
     /// Whether the plan is this node's own to change.
     fn plans(&self) -> bool {
-        matches!(self.role, Role::Founding { .. } | Role::Leading { .. })
+        self.follows_itself() || matches!(self.role, Role::Founding { .. } | Role::Leading { .. })
     }
 
     /// A track has more frames than before.

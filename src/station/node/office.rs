@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::agreeing::Lease;
 use super::handing_over::Leaving;
 use super::merging::Contact;
 use crate::station::clock::StationClock;
@@ -24,6 +25,8 @@ pub(super) struct Lead {
     pub(super) clock: StationClock,
     /// Of the last heartbeat.
     pub(super) number: u64,
+    /// With a quorum: until when it may speak.
+    pub(super) lease: Lease,
     /// When the next heartbeat is due.
     pub(super) beat_due: Slot,
     /// With which frame the next sender report goes out.
@@ -40,7 +43,13 @@ pub(super) struct Lead {
 
 impl Lead {
     /// An office that begins now, with frame `first`.
-    pub(super) fn new(term: Term, first: FrameIndex, clock: StationClock, now: Instant) -> Lead {
+    pub(super) fn new(
+        term: Term,
+        first: FrameIndex,
+        clock: StationClock,
+        lease: Lease,
+        now: Instant,
+    ) -> Lead {
         let slot = clock.slot(now);
         Lead {
             term,
@@ -49,6 +58,7 @@ impl Lead {
             is_founder: false,
             clock,
             number: 0,
+            lease,
             beat_due: slot,
             report_due: slot,
             lost: false,

@@ -26,7 +26,7 @@ const REPORT_SLOTS: u64 = 5_000_000 / FRAME_MICROS;
 impl Node {
     /// One wake of a leader.
     pub(super) fn lead(&mut self, frames: &dyn Frames) {
-        if self.is_listening() {
+        if self.is_listening() || !self.keep_lease() {
             return;
         }
         self.keep_contact();
@@ -301,6 +301,9 @@ impl Node {
                 self.send_frame(next, &pacer, frames);
             }
             next = next.plus(1);
+            if self.config.quorum > 1 {
+                break; // the lease is to be looked at before each frame, on the clock as it is then
+            }
         }
         if let Role::Leading {
             phase: Phase::Playing(pacer),
@@ -345,9 +348,18 @@ impl Node {
         let frames = to.since(from);
         if frames > 0 {
             self.skipped += frames;
+            let buffer_ms = self.config.buffer.as_millis();
+            let is_new = self
+                .role
+                .lead()
+                .is_some_and(|lead| from == lead.first && !lead.is_founder);
+            let cause = if is_new {
+                "nobody led"
+            } else {
+                "this machine stood still"
+            };
             self.tell(Event::Warning(format!(
-                "this machine stood still for longer than the buffer of {} ms: {frames} frames were not sent",
-                self.config.buffer.as_millis()
+                "{cause} for longer than the buffer of {buffer_ms} ms: {frames} frames were not sent"
             )));
         }
     }

@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::agreeing::Lease;
 use super::copying::Copying;
 use super::flaws::Flaw;
 use super::following::Following;
@@ -147,6 +148,7 @@ impl Node {
                     self.become_gone();
                 }
                 None if self.programme.is_exhausted() => self.become_gone(),
+                None if self.config.quorum > 1 => self.become_candidate_founder(),
                 None => self.become_leading(),
             }
         }
@@ -169,6 +171,7 @@ impl Node {
     /// Another leader was heard: who stays?
     pub(super) fn hear_leader(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
         let over = matches!(beat.state, State::Over(_));
+        let founds = self.is_candidate_founder();
         match &mut self.role {
             Role::Founding { media_heard, .. } if over => {
                 media_heard.take_if(|station| *station == beat.station);
@@ -179,6 +182,9 @@ impl Node {
             }
             Role::Following(_) if beat.station == self.config.station => {
                 self.hear_beat(from, beat, arrived);
+            }
+            Role::Following(_) if !over && founds => {
+                self.give_way(from, beat, arrived);
             }
             Role::Leading { .. } if beat.station == self.config.station => {
                 self.hear_other_leader(from, beat, arrived);
@@ -272,12 +278,26 @@ impl Node {
         if let Role::Over {
             beats_left: 0,
             until,
+            reason,
             ..
         } = self.role
             && now >= until
         {
-            self.become_gone();
+            if self.config.sends || reason == EndReason::Left {
+                return self.become_gone();
+            }
+            // A listener that led is one again: it takes over the next programme as well.
+            self.say_over(reason);
+            self.become_waiting(Some(self.config.station));
         }
+    }
+
+    fn say_over(&mut self, reason: EndReason) {
+        if self.frames_sent > 0 {
+            self.outputs
+                .push_back(Output::Rtcp(rtcp::bye(self.config.station, &self.cname())));
+        }
+        self.tell(Event::OffAir { reason });
     }
 
     /// Nobody is on air: this node is. Its clock starts now.
@@ -290,7 +310,8 @@ impl Node {
         };
         let starts_at = Slot(first.0);
         let clock = StationClock::new(self.latest, starts_at.due_us());
-        let mut lead = Lead::new(term, first, clock, self.latest);
+        let lease = Lease::voted(self.latest);
+        let mut lead = Lead::new(term, first, clock, lease, self.latest);
         (lead.beat_due, lead.report_due, lead.is_founder) = (starts_at, starts_at, true);
         self.role = Role::Leading {
             lead,
@@ -314,8 +335,11 @@ impl Node {
         counter: u32,
         first: FrameIndex,
         reason: &'static str,
+        lease: Lease,
     ) {
         let now = self.latest;
+        let founds = self.is_candidate_founder();
+        let plans = self.follows_itself();
         let Role::Following(following) = &self.role else {
             debug_assert!(false, "only a follower succeeds");
             return;
@@ -327,7 +351,7 @@ impl Node {
             .filter(|_| !self.has(Flaw::OwnGrid))
             .map(|clock| clock.earlier_by(TRAVEL_US))
             .unwrap_or(StationClock::new(now, first_slot.due_us()));
-        if self.programme.size() == (0, 0) {
+        if self.programme.size() == (0, 0) && !plans {
             // Its leader was gone before its plan came: what plays now begins where that one was.
             self.programme = Programme::new(first);
         }
@@ -335,7 +359,8 @@ impl Node {
             counter,
             leader: self.config.node,
         };
-        let mut lead = Lead::new(term, first, clock, now);
+        let mut lead = Lead::new(term, first, clock, lease, now);
+        lead.is_founder = founds;
         // The buffer and the quorum are the station's, not this node's.
         (self.config.buffer, self.config.quorum) = (following.buffer, following.quorum);
         lead.report_due = self.programme.slot(first).unwrap_or(lead.report_due);
@@ -349,11 +374,18 @@ impl Node {
         self.roster.begin_term();
         self.role = Role::Leading { lead, phase };
         tracing::debug!(station = %self.config.station, %term, %first, reason, "leading");
-        self.tell(Event::TookOver {
-            term,
-            frame: first,
-            silence,
-        });
+        let reason = if founds {
+            let station = self.config.station;
+            self.tell(Event::OnAir { station, term });
+            "founded"
+        } else {
+            self.tell(Event::TookOver {
+                term,
+                frame: first,
+                silence,
+            });
+            reason
+        };
         self.tell(Event::Leader { term, reason });
         self.fed = true;
         self.submit_to_self();
@@ -387,7 +419,7 @@ impl Node {
     pub(super) fn become_waiting(&mut self, station: Option<StationId>) {
         debug_assert!(!matches!(self.role, Role::Gone));
         self.role = Role::Waiting { station };
-        self.wake_at = None;
+        (self.wake_at, self.told_track) = (None, None);
         self.programme = Programme::new(FrameIndex(0));
         #[cfg(debug_assertions)]
         self.name_plan();
@@ -436,11 +468,7 @@ impl Node {
         debug_assert!(!matches!(role, Role::Leading { .. } | Role::Gone));
         (self.wake_at, self.fed) = (None, false);
         if let Role::Over { reason, .. } = role {
-            if self.frames_sent > 0 {
-                self.outputs
-                    .push_back(Output::Rtcp(rtcp::bye(self.config.station, &self.cname())));
-            }
-            self.tell(Event::OffAir { reason });
+            self.say_over(reason);
         }
         self.tell(Event::Done);
     }
