@@ -71,6 +71,7 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         priority: config.priority,
         cache_bytes: config.cache_bytes,
         http: config.common.http,
+        quorum: config.common.quorum,
         buffer: config.buffer.unwrap_or_default(),
         looped: false,
         found: (StationId(0), FrameIndex(0)),

@@ -50,6 +50,8 @@ pub struct MemberConfig {
     pub cache_bytes: u64,
     /// Where the node API listens; none: any port of the station's interface.
     pub http: Option<SocketAddr>,
+    /// How many nodes have to agree, if it founds the station; none: 1.
+    pub quorum: Option<u16>,
     /// The station's buffer, if it founds one.
     pub buffer: Duration,
     /// Play the list for ever.
@@ -75,6 +77,8 @@ pub struct Member {
     /// That the cache is full was said.
     full_told: bool,
     send_failing: bool,
+    /// The quorum that the user asked for, until it is known whether the station has it.
+    quorum: Option<u16>,
 }
 
 /// What is under way.
@@ -118,7 +122,7 @@ impl Member {
                 sends: config.sends,
                 standby: config.standby,
                 priority: config.priority,
-                quorum: 1,
+                quorum: config.quorum.unwrap_or(1),
                 http_port: if found { at.port() } else { 0 },
                 seed: random::node_id()?,
                 buffer: config.buffer,
@@ -139,6 +143,7 @@ impl Member {
             told: BTreeMap::new(),
             full_told: false,
             send_failing: false,
+            quorum: config.quorum,
         })
     }
 
@@ -331,6 +336,7 @@ impl Member {
 
     /// Once a second: makes room, and says how far the copies are.
     pub fn look_after(&mut self, session: &mut Session, console: &mut dyn Console) {
+        self.compare_quorum(session, console);
         let next = self.node.play_position();
         let playing = self.node.programme().place(next);
         self.library.has_room(playing);
@@ -348,6 +354,19 @@ impl Member {
         let copied: Vec<_> = copied.map(|track| (track.id, track.frames)).collect();
         for (track, frames) in copied {
             self.tell_copied(track, frames, session, console);
+        }
+    }
+
+    /// Says so if the station's quorum is not the one that the user asked for.
+    fn compare_quorum(&mut self, session: &mut Session, console: &mut dyn Console) {
+        if let (Some(asked), Some(rules)) = (self.quorum, self.node.station_quorum()) {
+            self.quorum = None;
+            if asked != rules {
+                let text = format!(
+                    "the station's quorum is {rules}, as its founder set it: --quorum {asked} has no effect here"
+                );
+                session.warn(console, &text);
+            }
         }
     }
 
@@ -456,7 +475,7 @@ fn tell_succession(
         }
         Event::SteppedDown { reason } => {
             events.write("stepped_down", json!({ "reason": reason }));
-            console.note(&format!("another node leads: {reason}"));
+            console.note(&format!("this node does not lead any more: {reason}"));
         }
         Event::HandedOver { to, frame } => {
             let fields = json!({ "to": to.to_string(), "frame": frame.0 });

@@ -59,6 +59,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         priority: 0,
         cache_bytes: MAX_HELD_BYTES,
         http: config.common.http,
+        quorum: config.common.quorum,
         buffer: config.buffer,
         looped: config.looped,
         found: super::debug::found()?,

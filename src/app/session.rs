@@ -34,6 +34,8 @@ pub struct CommonConfig {
     pub events: Option<PathBuf>,
     /// Where the node API listens; none: any port of the station's interface.
     pub http: Option<SocketAddr>,
+    /// How many nodes have to agree for one to lead, if this one founds the station; none: 1.
+    pub quorum: Option<u16>,
 }
 
 /// A command that has begun.

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::values;
 use crate::app::output::OutputConfig;
+use crate::wire::election::MAX_QUORUM;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -182,6 +183,10 @@ pub struct CommonArgs {
     /// This node's name (default: the host name).
     #[arg(long, env = "LANRADIO_NAME", value_name = "NAME", value_parser = values::name)]
     pub name: Option<String>,
+    /// How many nodes, the leader included, have to agree for one to lead (default 1). With 1 a lone survivor plays on; with more
+    /// than half of all nodes at most one side of a cut network plays. The value of the node that founds the station rules it.
+    #[arg(long, env = "LANRADIO_QUORUM", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_QUORUM)), hide_short_help = true)]
+    pub quorum: Option<u16>,
     /// Address and port of this node's HTTP API (default: any port of the station's interface).
     #[arg(
         long,

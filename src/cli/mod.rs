@@ -195,6 +195,7 @@ fn common_config(args: &CommonArgs) -> CommonConfig {
         name: args.name.clone(),
         events: args.events.clone(),
         http: args.http,
+        quorum: args.quorum,
     }
 }
 

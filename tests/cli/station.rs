@@ -297,3 +297,37 @@ fn a_young_station_that_yields_to_one_that_is_never_heard_again_plays_its_song_a
     });
     assert_eq!(of_seven.count(), 151, "all of it, on the other station");
 }
+
+#[test]
+fn a_station_with_a_quorum_plays_while_enough_nodes_agree_and_is_silent_otherwise() {
+    let studio = Studio::new();
+    studio.tone("one.wav", 6_000, 440.0);
+    let sender = studio.start("send one.wav --quorum 2 --name kitchen --events -");
+    let warning = sender.wait_event("warning");
+    let text = warning["text"].as_str().unwrap();
+    assert!(text.contains("2 nodes have to agree"), "{text}");
+    assert!(named(&sender.events(), "on_air").is_empty());
+    // It waits for anybody, one that will not take over too; and what another one wants does not count.
+    let first = studio.start("listen --output null --no-standby --quorum 3 --events -");
+    sender.wait_event("on_air");
+    first.wait_event("tuned_in");
+    let other = first.wait_event("warning");
+    let text = other["text"].as_str().unwrap();
+    assert!(text.contains("quorum is 2"), "{text}");
+    let status: Value =
+        serde_json::from_slice(&studio.run("status --json").exits(0).stdout).unwrap();
+    assert_eq!(status["quorum"], 2);
+    // Alone it falls silent, and goes on when somebody is there again.
+    first.signal(Signal::SIGKILL);
+    sender.wait_event("stepped_down");
+    studio.run("status").exits(3);
+    let second = studio.start("listen --once --output null --events -");
+    let took_over = sender.wait_event("took_over");
+    assert!(
+        took_over["silence_ms"].as_u64().unwrap() > 200,
+        "{took_over}"
+    );
+    second.finish().exits(0);
+    let events = sender.finish().exits(0).events();
+    assert_eq!(named(&events, "off_air")[0]["reason"], "ended");
+}

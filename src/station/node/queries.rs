@@ -35,6 +35,16 @@ impl Node {
         }
     }
 
+    /// How many have to agree in the station that this node follows or leads; none if it knows of none, or has not heard its leader
+    /// say so.
+    pub fn station_quorum(&self) -> Option<u16> {
+        match &self.role {
+            Role::Following(following) => following.addr.map(|_| following.quorum),
+            Role::Leading { .. } => Some(self.config.quorum),
+            _ => None,
+        }
+    }
+
     /// What the leader is called.
     pub fn leader_name(&self) -> &str {
         let leader = self.followed_term().map(|term| term.leader);
