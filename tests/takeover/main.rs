@@ -43,6 +43,7 @@ mod stalls;
 mod wire;
 mod wire_tests;
 
+mod agreeing;
 mod alone;
 mod copies;
 mod kills;

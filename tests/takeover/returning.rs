@@ -89,7 +89,7 @@ fn sender_that_was_stopped_for_3_s_sends_nothing_old_and_joins() {
 }
 
 /// Parts the hosts of `side` from the other ones of the five, or joins them again.
-fn part(scene: &Scene, side: &[usize], parted: bool) {
+pub(crate) fn part(scene: &Scene, side: &[usize], parted: bool) {
     for host in 0..scene.nodes.len() {
         let here = side.contains(&host);
         if !parted {
