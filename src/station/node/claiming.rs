@@ -21,13 +21,17 @@ use crate::wire::election::{Ask, MAX_HEIRS, MAX_QUORUM, Refusal, Reply, Round};
 use crate::wire::{FrameIndex, NodeId};
 
 /// When the copies of a question are sent, after the first.
-const COPIES: [Duration; 3] = [
+const COPIES: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(8),
     Duration::from_millis(15),
+    Duration::from_millis(40),
+    Duration::from_millis(70),
 ];
 /// How long answers are waited for.
 const ROUND: Duration = Duration::from_millis(30);
+/// The same where a quorum has to agree and nobody has refused: each vote may be the one that is needed.
+const LONG_ROUND: Duration = Duration::from_millis(100);
 /// How long a new leader waits before it speaks: longer than a packet is under way.
 const SETTLING: Duration = Duration::from_millis(5);
 /// Whoever heard the leader within this time refuses.
@@ -68,6 +72,18 @@ pub(super) struct Asking {
     told: u32,
 }
 
+impl Asking {
+    /// How long answers are waited for.
+    fn waits(&self, quorum: u16) -> Duration {
+        let is_needed = self.granted.len() + 1 < usize::from(quorum);
+        if is_needed && !self.refused {
+            LONG_ROUND
+        } else {
+            ROUND
+        }
+    }
+}
+
 impl Claim {
     pub(super) fn is_asking(&self) -> bool {
         matches!(self, Claim::Asking(_))
@@ -104,7 +120,7 @@ impl Node {
         }
         match &following.claim {
             Claim::Asking(asking) => {
-                if now >= asking.asked_at + ROUND {
+                if now >= asking.asked_at + asking.waits(following.quorum) {
                     return self.decide(frames);
                 }
                 self.repeat_question()
@@ -198,8 +214,8 @@ impl Node {
             .count();
         let sends = due > asking.copies;
         asking.copies = due;
-        let next = COPIES.get(due).map(|after| asking.asked_at + *after);
-        let next = next.unwrap_or(asking.asked_at + ROUND);
+        let next = COPIES.get(due).copied().unwrap_or(LONG_ROUND);
+        let next = asking.asked_at + next.min(asking.waits(following.quorum));
         let ask = Ask {
             station,
             node,
