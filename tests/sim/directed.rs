@@ -115,3 +115,22 @@ fn crash_after_crash_is_not_heard() {
 fn a_hundred_takeovers_keep_the_grid() {
     runs(takeovers, 0..1);
 }
+
+/// One packet in ten is lost everywhere, for ten minutes: heirs cover, and nobody claims.
+fn ten_minutes_of_loss(world: &mut World) {
+    world.network.loss_permille = 100;
+    world.add_sender(&Feed::of(&[30_000]));
+    (0..4).for_each(|n| _ = world.add_listener(n < 3));
+    world.run_for(600 * SECOND);
+    for what in ["claims", "solos", "merges"] {
+        if let Some(count) = world.counts.get(what) {
+            world.violate("L4", format!("{count} {what} though the leader is heard"));
+        }
+    }
+}
+
+#[test]
+fn a_tenth_of_all_packets_lost_for_ten_minutes_is_no_reason_to_claim() {
+    let in_full = std::env::var_os("LANRADIO_PROOF").is_some_and(|value| value == "1");
+    runs(ten_minutes_of_loss, 0..if in_full { 20 } else { 2 });
+}
