@@ -98,6 +98,17 @@ impl PlayList {
         }
     }
 
+    /// Nobody has more of a track than its first `frames` frames. `false` if it is known to be no longer.
+    pub(super) fn shorten_track(&mut self, id: TrackId, frames: u64) -> bool {
+        match self.tracks.iter_mut().rfind(|track| track.id == id) {
+            Some(track) if track.frames.is_none_or(|known| known > frames) => {
+                (track.frames, track.digest) = (Some(frames), None);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// A track of the list.
     pub fn track(&self, id: TrackId) -> Option<&ListedTrack> {
         self.tracks.iter().rfind(|track| track.id == id)

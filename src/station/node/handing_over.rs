@@ -221,35 +221,4 @@ impl Node {
         self.become_successor(counter, first, HANDED_OVER);
         Some(now)
     }
-
-    /// Whether a track may still get longer, or come here at all: somebody encodes it, or has it.
-    pub(super) fn may_grow(&self, track: crate::wire::TrackId) -> bool {
-        let Some(listed) = self.programme.listed(track) else {
-            return false;
-        };
-        let alive = |id| self.roster.is_alive(id, self.latest);
-        if listed.owner == self.config.node {
-            return listed.frames.is_none();
-        }
-        let has_all = |(id, peer): (NodeId, &crate::station::roster::Peer)| {
-            peer.standing.complete && alive(id)
-        };
-        alive(listed.owner) || listed.frames.is_some() && self.roster.peers().any(has_all)
-    }
-
-    /// Nodes that would add to the list and are gone add nothing.
-    pub(super) fn give_up_lost_owners(&mut self) {
-        let me = self.config.node;
-        let gone: Vec<NodeId> = (self.programme.list().open_owners().iter().copied())
-            .filter(|owner| *owner != me && !self.roster.is_alive(*owner, self.latest))
-            .collect();
-        if gone.is_empty() {
-            return;
-        }
-        self.programme
-            .change_list(|list| gone.iter().filter(|owner| list.close(**owner)).count() > 0);
-        if let Role::Leading { lead, .. } = &mut self.role {
-            lead.lost = true;
-        }
-    }
 }

@@ -116,7 +116,7 @@ impl Node {
     pub(super) fn assess(&mut self, frames: &dyn Frames) {
         let is_time = self
             .assessed_at
-            .is_none_or(|at| self.latest.since(at) >= ASSESS_EVERY);
+            .is_none_or(|at| self.latest.since(at) >= ASSESS_EVERY * self.list_weight());
         if !is_time {
             return;
         }
@@ -168,7 +168,7 @@ impl Node {
     fn holds_all(&self, frames: &dyn Frames) -> bool {
         let list = self.programme.list();
         let known = !list.tracks().is_empty() || self.programme.last_track().is_some();
-        known && list.is_complete() && self.first_missing(frames, usize::MAX).is_none()
+        known && list.is_complete() && self.first_missing(frames).is_none()
     }
 
     /// Whether a track is over, and will not be played again.

@@ -20,7 +20,7 @@
 //! * `membership`: hellos, heirs, confirmations
 //! * `handing_over`: leaving without being missed
 //! * `merging`: two leaders of one station
-//! * `copying`: the plan and the frames that are not here yet
+//! * `copying`: the plan and the frames that are not here yet; `lost`: those that nobody has
 //! * `submitting`: one's own tracks in the programme of another
 
 mod beating;
@@ -31,6 +31,7 @@ mod flaws;
 mod following;
 mod handing_over;
 mod interface;
+mod lost;
 mod membership;
 mod merging;
 mod office;
