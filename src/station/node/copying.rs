@@ -275,8 +275,14 @@ impl Node {
         };
         let listed = self.programme.listed(track);
         let is_finished = listed.is_some_and(|track| track.frames.is_some());
+        let tracks = self.programme.list().tracks();
+        let place = |id: TrackId| tracks.iter().rposition(|listed| listed.id == id);
+        let at = place(track).filter(|_| is_finished);
+        let has_it = |peer: &crate::station::roster::Peer| {
+            at.is_some() && (peer.standing.complete || peer.held_to.and_then(place) >= at)
+        };
         let complete = (self.roster.peers())
-            .filter(|(_, peer)| is_finished && peer.standing.complete)
+            .filter(|(_, peer)| has_it(peer))
             .filter_map(|(id, _)| reach(id));
         let heirs = self.roster.heirs().iter();
         let heirs = heirs.filter(|_| reach(owner).is_none());

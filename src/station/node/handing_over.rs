@@ -55,9 +55,10 @@ impl Node {
         self.fed = true;
     }
 
-    /// Whether this leader waits for an heir that could go on.
+    /// Whether this leader waits for an heir that could go on, or this follower until what it sends is safe.
     pub fn is_leaving(&self) -> bool {
-        self.role.lead().is_some_and(|lead| lead.leaving.is_some())
+        let departs = self.departs && matches!(self.role, Role::Following(_));
+        departs || self.role.lead().is_some_and(|lead| lead.leaving.is_some())
     }
 
     /// What the heartbeats say of it.

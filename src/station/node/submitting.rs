@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::roles::Role;
+use super::safe::Safety;
 use super::{Node, Output};
 use crate::station::playlist::{ListedTrack, MAX_TRACKS, PlayList};
 use crate::time::Instant;
@@ -50,6 +51,7 @@ pub(super) struct OwnTrack {
     pub(super) track: ListedTrack,
     /// It has been seen in a plan, with a place of its own: it needs no more submitting.
     planned: bool,
+    pub(super) safety: Safety,
 }
 
 impl OwnTrack {
@@ -57,6 +59,7 @@ impl OwnTrack {
         OwnTrack {
             track,
             planned: false,
+            safety: Safety::default(),
         }
     }
 }
@@ -75,7 +78,8 @@ impl Node {
         self.note_planned();
         let programme = &self.programme;
         let unknown = |own: &&OwnTrack| match programme.listed(own.track.id) {
-            Some(listed) => listed.frames != own.track.frames,
+            // (If it is shorter there, its rest was given up while this node was away.)
+            Some(listed) => listed.frames.is_none() && own.track.frames.is_some(),
             None => !own.planned,
         };
         let tracks: Vec<ListedTrack> = (self.own.iter().filter(unknown))
