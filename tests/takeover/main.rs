@@ -51,6 +51,7 @@ mod newcomers;
 mod players;
 mod quiet;
 mod returning;
+mod safe;
 
 /// How often something is tried: in `make test`, and in `make proof`.
 fn times(test: usize, proof: usize) -> usize {
