@@ -76,6 +76,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         title: String::new(),
         busy: None,
         foreign_told: false,
+        departs: false,
         own_end: None,
         done: false,
     };
@@ -98,6 +99,8 @@ struct Sender<'a> {
     title: String,
     busy: Option<String>,
     foreign_told: bool,
+    /// It follows, and waits until others have what it sends.
+    departs: bool,
     /// Since when all that this node came to send is over, under another leader.
     own_end: Option<Instant>,
     done: bool,
@@ -160,6 +163,7 @@ impl Sender<'_> {
         } else {
             "Ctrl-C again to leave now"
         };
+        self.departs = !leads;
         console.note(&format!("{finishing}{then}"));
     }
 
@@ -370,7 +374,12 @@ impl Sender<'_> {
                 console.note(&format!("{title}: safe on {nodes} other {others}"));
             }
             Event::Idle => console.note("waiting for the source"),
-            Event::Done => self.done = true,
+            Event::Done => {
+                self.done = true;
+                if self.departs {
+                    console.note("left; what was sent from here plays on (lanradio stop ends it for everybody)");
+                }
+            }
             // Told already, as every member does.
             _ => {}
         }

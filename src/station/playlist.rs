@@ -243,6 +243,22 @@ mod tests {
     }
 
     #[test]
+    fn a_track_whose_rest_is_lost_is_as_long_as_what_is_there() {
+        let mut list = list(false, 2);
+        list.finish_track(id(0), 50, Some([1; 32]));
+        assert!(!list.shorten_track(id(0), 50));
+        assert!(list.shorten_track(id(0), 30) && !list.shorten_track(id(0), 40));
+        assert!(list.shorten_track(id(1), 0), "its length was unknown");
+        assert!(!list.shorten_track(id(9), 0));
+        let lengths = list
+            .tracks()
+            .iter()
+            .map(|track| (track.frames, track.digest));
+        assert!(lengths.eq([(Some(30), None), (Some(0), None)]));
+        assert!(!list.finish_track(id(0), 50, Some([1; 32])), "too late");
+    }
+
+    #[test]
     fn a_loop_begins_again_when_the_list_is_known_and_not_before() {
         let mut list = list(true, 2);
         list.finish_track(id(0), 0, None);

@@ -45,7 +45,7 @@ fn sender_that_joined_says_where_its_file_is_safe_and_stays_until_it_is_at_the_f
     let joiner = joiner.finish_within(Duration::from_secs(4)).exits(0);
     let safe = named(&joiner.events(), "safe");
     assert!(safe[0]["nodes"].as_u64().is_some_and(|nodes| nodes >= 1));
-    joiner.says(&["finishing ", "stdin: safe on ", " other node"]);
+    joiner.says(&["finishing ", "stdin: safe on ", " other node", "plays on"]);
     leader.finish().exits(0);
     let events = listener.finish().exits(0).events();
     assert_eq!(named(&events, "off_air")[0]["reason"], "ended");

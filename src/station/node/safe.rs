@@ -173,3 +173,28 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_holders_are_told_of_at_once_then_seldom_and_again_after_none() {
+        let at = |ms: u64| Instant::from_micros(1_000_000 + ms * 1_000);
+        let mut safety = Safety::default();
+        let table = [
+            (0, 0, None),
+            (200, 1, Some(1)),
+            (400, 3, None),
+            (3_199, 2, None),
+            (3_200, 2, Some(2)),
+            (9_000, 1, None),
+            (9_200, 2, None),
+            (9_400, 0, None),
+            (9_600, 1, Some(1)),
+        ];
+        for (ms, nodes, told) in table {
+            assert_eq!(safety.look(nodes, at(ms)), told, "{ms}");
+        }
+    }
+}
