@@ -135,11 +135,17 @@ impl PlayList {
         Some(track.clone())
     }
 
-    /// Passes over the next track: nobody has it. `false` if there is none.
+    /// Passes over the next track: nobody has it. `false` if there is none. In a loop it gets another chance.
     pub(super) fn pass_over(&mut self) -> bool {
-        let there = self.cursor < self.tracks.len();
-        self.cursor += usize::from(there);
-        there
+        let looped = self.looped;
+        let Some(track) = self.tracks.get_mut(self.cursor) else {
+            return false;
+        };
+        if !looped {
+            (track.frames, track.digest) = (Some(0), None);
+        }
+        self.cursor += 1;
+        true
     }
 
     /// Whether every track has been planned and no other one will come.

@@ -109,9 +109,10 @@ impl Node {
             return;
         }
         let now = self.latest;
-        let tracks = self.programme.list().tracks().iter().zip(1..);
-        let places: BTreeMap<TrackId, usize> =
-            tracks.map(|(track, place)| (track.id, place)).collect();
+        let list = self.programme.list().tracks();
+        let places: BTreeMap<TrackId, usize> = (list.iter().zip(1..))
+            .map(|(track, place)| (track.id, place))
+            .collect();
         let reached = |(id, peer): (NodeId, &crate::station::roster::Peer)| {
             let is_here = self.roster.is_alive(id, now) && !peer.fell_silent;
             places.get(&peer.held_to?).copied().filter(|_| is_here)
@@ -120,7 +121,10 @@ impl Node {
         reached.sort_unstable();
         let mut news = Vec::new();
         for OwnTrack { track, safety, .. } in &mut self.own {
-            let place = places.get(&track.id).filter(|_| track.frames.is_some());
+            // All of it, not what was made of it while this node was thought to be gone.
+            let is_whole =
+                |place: &&usize| track.frames.is_some() && list[**place - 1].frames == track.frames;
+            let place = places.get(&track.id).filter(is_whole);
             let nodes = place.map_or(0, |place| {
                 reached.len() - reached.partition_point(|reached| reached < place)
             });

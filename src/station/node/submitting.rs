@@ -40,6 +40,9 @@ pub enum SubmissionError {
     /// This node does not lead, or is about to leave.
     #[error("this node does not lead; ask the leader (see lanradio status)")]
     NotLeading,
+    /// Its owner has not said hello to this node yet: nothing could be copied from it.
+    #[error("its owner is not known here yet; it has to say hello first")]
+    Stranger,
     /// The list has no place for all of it.
     #[error("the programme is full: it has {MAX_TRACKS} tracks")]
     Full,
@@ -158,6 +161,9 @@ impl Node {
         }
         if !matches!(self.role, Role::Leading { .. }) || self.is_leaving() {
             return Err(SubmissionError::NotLeading);
+        }
+        if !self.roster.is_alive(owner, self.latest) {
+            return Err(SubmissionError::Stranger);
         }
         let place = MAX_TRACKS - self.programme.list().tracks().len();
         let new = tracks

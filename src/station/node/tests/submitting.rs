@@ -30,6 +30,22 @@ fn submissions(bench: &Bench) -> Vec<Vec<u8>> {
     submitted.collect()
 }
 
+/// `leader` hears that `joiner` is there.
+fn meets(leader: &mut Bench, joiner: &Bench) {
+    let config = joiner.node.config();
+    let hello = Message::Hello(crate::wire::control::Hello {
+        node: config.node,
+        name: config.name.clone(),
+        founding: false,
+        station: Some(leader.node.config().station),
+        standing: Default::default(),
+        report: Default::default(),
+        held_to: None,
+    });
+    let now = leader.now;
+    leader.node.handle_control(addr(8), &hello, now, now);
+}
+
 fn leader() -> Bench {
     let config = Config {
         node: NodeId(1 << 32),
@@ -51,6 +67,10 @@ fn a_sender_that_joins_stays_until_its_tracks_were_planned_and_played() {
     joins(&mut joiner, &leader);
     assert!(!joiner.node.has_followed_to_own_end(), "not even known");
     let bytes = submissions(&joiner).pop().unwrap();
+    let now = leader.now;
+    let refused = leader.node.handle_submission(&bytes, now);
+    assert_eq!(refused, Err(SubmissionError::Stranger), "no hello yet");
+    meets(&mut leader, &joiner);
     // It can come twice.
     for _ in 0..2 {
         leader.node.handle_submission(&bytes, leader.now).unwrap();
@@ -127,6 +147,7 @@ fn a_sender_that_joins_and_is_asked_to_leave_does_so_when_its_tracks_are_safe() 
     joiner.node.source_finished();
     go_on(&mut leader, &mut joiner);
     let bytes = submissions(&joiner).pop().unwrap();
+    meets(&mut leader, &joiner);
     leader.node.handle_submission(&bytes, leader.now).unwrap();
     let music = joiner.node.unsafe_music(&joiner.shelf);
     assert!(!joiner.is_done() && music == Duration::from_millis(1_200));
