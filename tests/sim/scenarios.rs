@@ -212,6 +212,19 @@ fn a_finished_song_that_was_copied_in_part() {
     assert!(told.contains("off air: SourceLost"), "{told}");
 }
 
+/// A sender that joins is heard, but nothing can be copied from it: the station does not wait for it for ever.
+#[test]
+fn a_sender_from_which_nothing_can_be_copied() {
+    let mut world = station(28, 2);
+    world.strike(&Fault::Join(Feed::of(&[150])));
+    world.strike(&Fault::Stingy(3));
+    world.run_for(SECOND);
+    world.strike(&Fault::Join(Feed::of(&[100])));
+    let mut world = compare(world, "nothing_to_copy", 20 * SECOND);
+    nobody_hears(&mut world);
+    all_hear(&world, 700);
+}
+
 #[test]
 fn a_lone_listener_plays_what_it_has_of_a_song() {
     let (world, held) = copied_in_part(26, 1);

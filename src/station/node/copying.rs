@@ -22,6 +22,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const LOOK_AT: usize = 64;
 /// So often a holder is asked for a frame in vain before it counts as one that has not got it: answers can be lost, too.
 const IN_VAIN: u8 = 3;
+/// So often the node that encoded a track is asked in vain before it counts as one that cannot be reached: 2 s if it refuses.
+const OWNER_IN_VAIN: u8 = 20;
 /// Holders of one track that are asked, beside its owner and the leader.
 const MAX_HOLDERS: usize = 8;
 
@@ -260,6 +262,20 @@ impl Node {
             .any(|times| times < IN_VAIN)
     }
 
+    /// Whether the one who encoded a track is heard, but does not hand it over.
+    pub(super) fn is_mute(&self, track: TrackId, owner: NodeId) -> bool {
+        self.reach(owner)
+            .is_none_or(|owner| self.copying.times_in_vain(track, owner) >= OWNER_IN_VAIN)
+    }
+
+    /// The node API of a node that is here.
+    fn reach(&self, id: NodeId) -> Option<SocketAddr> {
+        let peer = self.roster.get(id)?;
+        let port = Some(peer.standing.http_port).filter(|port| *port != 0)?;
+        let alive = self.roster.is_alive(id, self.latest) && !peer.fell_silent;
+        alive.then(|| SocketAddr::new(peer.addr.ip(), port))
+    }
+
     /// Who may have a track: the leader, whoever encodes it, those that say that they hold it; if its owner is gone, also heirs
     /// that may hold a part of it.
     fn holders(&self, track: TrackId, owner: NodeId) -> Vec<SocketAddr> {
@@ -267,12 +283,7 @@ impl Node {
             Role::Following(following) => following.http,
             _ => None,
         };
-        let reach = |id: NodeId| {
-            let peer = self.roster.get(id)?;
-            let port = Some(peer.standing.http_port).filter(|port| *port != 0)?;
-            let alive = self.roster.is_alive(id, self.latest) && !peer.fell_silent;
-            alive.then(|| SocketAddr::new(peer.addr.ip(), port))
-        };
+        let reach = |id| self.reach(id);
         let listed = self.programme.listed(track);
         let is_finished = listed.is_some_and(|track| track.frames.is_some());
         let tracks = self.programme.list().tracks();

@@ -1,6 +1,6 @@
 //! What if nobody has the rest of a track?
 //!
-//! Its owner is gone, and whoever could have copied it has been asked. What is held of it is played, and then what comes after it,
+//! Its owner is gone, or cannot be reached by HTTP, and whoever could have copied it has been asked. What is held of it is played, and then what comes after it,
 //! or the programme ends as *source lost*. Nothing is given up before it matters: an owner that was only cut off may come back,
 //! and somebody may join who has it. So a track is cut no sooner than its end has to be announced, and as every change
 //! of plan a cover horizon ahead.
@@ -20,7 +20,10 @@ impl Node {
         if listed.owner == self.config.node {
             return listed.frames.is_none();
         }
-        self.roster.is_alive(listed.owner, self.latest) || self.may_be_had(track, listed.owner)
+        let is_here = self.roster.is_alive(listed.owner, self.latest);
+        // Who still encodes may be slow; who has it all and does not give it cannot be reached.
+        let gives = listed.frames.is_none() || !self.is_mute(track, listed.owner);
+        is_here && gives || self.may_be_had(track, listed.owner)
     }
 
     /// Nodes that would add to the list and are gone add nothing.
@@ -108,7 +111,7 @@ impl Node {
         (stays < end && !self.may_grow(entry.track)).then_some(stays)
     }
 
-    fn tell_lost(&mut self, track: TrackId) {
+    pub(super) fn tell_lost(&mut self, track: TrackId) {
         let Some(listed) = self.programme.listed(track) else {
             return;
         };
@@ -119,7 +122,7 @@ impl Node {
         };
         let title = &listed.title;
         self.tell(Event::Warning(format!(
-            "{rest}\"{title}\" is lost: its sender is gone, and nobody has a copy"
+            "{rest}\"{title}\" is lost: its sender is gone or cannot be reached, and nobody has a copy"
         )));
     }
 }

@@ -116,6 +116,7 @@ impl Node {
         if lost {
             self.lose();
             self.programme.change_list(PlayList::pass_over);
+            next.into_iter().for_each(|track| self.tell_lost(track));
         }
         lost
     }
