@@ -11,7 +11,9 @@ use lanradio::wire::foreign::ForeignPacket;
 use lanradio::wire::ids::Numbering;
 use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
 use lanradio::wire::rtcp;
-use lanradio::wire::{FrameIndex, NodeId, PlanDigest, RtpTimestamp, Slot, StationId, Term};
+use lanradio::wire::{
+    FrameIndex, NodeId, PlanDigest, RtpTimestamp, Slot, StationId, Term, TrackId,
+};
 
 fn corpus(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -139,7 +141,7 @@ fn control_seeds() -> Vec<Vec<u8>> {
     };
     let good = beat(&|_| {});
     // A name of 65 bytes, which no node of ours would write: hello, its node, the length, the name, and nothing else.
-    let long_name = [vec![1, 1, 7, 65], vec![b'a'; 65], vec![0; 14]].concat();
+    let long_name = [vec![1, 1, 7, 65], vec![b'a'; 65], vec![0; 15]].concat();
     let (station, node, term) = (StationId(7), NodeId(8), heartbeat().term);
     let (plan, round) = (PlanDigest(9), Round::Vote { counter: 2 });
     let standing = Standing {
@@ -160,6 +162,7 @@ fn control_seeds() -> Vec<Vec<u8>> {
             station: None,
             standing: Standing::default(),
             report: Report::default(),
+            held_to: None,
         })
         .to_bytes(),
         Message::Hello(Hello {
@@ -172,6 +175,7 @@ fn control_seeds() -> Vec<Vec<u8>> {
                 replica_percent: 99,
                 ..Report::default()
             },
+            held_to: Some(TrackId([7; 16])),
         })
         .to_bytes(),
         Message::Confirm(Confirm {

@@ -56,6 +56,7 @@ pub(super) fn ask(
         station: None,
         standing: Standing::default(),
         report: Report::default(),
+        held_to: None,
     })
     .to_bytes();
     let begun = session.clock.now();

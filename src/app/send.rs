@@ -77,6 +77,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         title: String::new(),
         busy: None,
         foreign_told: false,
+        departs: false,
         own_end: None,
         done: false,
     };
@@ -99,6 +100,8 @@ struct Sender<'a> {
     title: String,
     busy: Option<String>,
     foreign_told: bool,
+    /// It follows, and waits until others have what it sends.
+    departs: bool,
     /// Since when all that this node came to send is over, under another leader.
     own_end: Option<Instant>,
     done: bool,
@@ -126,13 +129,7 @@ impl Sender<'_> {
             }
             if self.session.signals.stop_asked() && !leaving {
                 leaving = true;
-                self.member.node.handle_leave(self.session.clock.now());
-                if self.member.node.is_leaving() {
-                    console.note(
-                        "handing over to another node, as soon as one has all of it; Ctrl-C again to leave now, \
-                         lanradio stop to end it for everybody",
-                    );
-                }
+                self.leave(console);
                 continue;
             }
             let mut until = self
@@ -146,6 +143,29 @@ impl Sender<'_> {
             self.session.sockets.wait(&self.session.waiter, Some(until));
             self.drain(&mut buffer);
         }
+    }
+
+    /// Leaves at once, or says what it waits for.
+    fn leave(&mut self, console: &mut dyn Console) {
+        let leads = self.member.node.term().is_some();
+        self.member.node.handle_leave(self.session.clock.now());
+        if !self.member.node.is_leaving() {
+            return;
+        }
+        let music = self.member.node.unsafe_music(&self.member.library);
+        let finishing = match music.as_secs_f64().ceil() {
+            0.0 if self.packets.is_some() => "finishing what is still to be encoded; ".into(),
+            0.0 => String::new(),
+            seconds => format!("finishing {seconds} s of music that no other node has yet; "),
+        };
+        let then = if leads {
+            "handing over to another node, as soon as one has all of it; Ctrl-C again to leave now, \
+             lanradio stop to end it for everybody"
+        } else {
+            "Ctrl-C again to leave now"
+        };
+        self.departs = !leads;
+        console.note(&format!("{finishing}{then}"));
     }
 
     /// Another node leads, and has played what this one came to send.
@@ -342,8 +362,25 @@ impl Sender<'_> {
                     self.session.group.port() + 2
                 ));
             }
+            Event::Safe {
+                track,
+                title,
+                artist,
+                nodes,
+            } => {
+                let fields = json!({ "track": track.to_string(), "title": title, "artist": artist, "nodes": nodes });
+                self.session.events.write("safe", fields);
+                let others = if nodes == 1 { "node" } else { "nodes" };
+                let title = title_of(&title, &artist);
+                console.note(&format!("{title}: safe on {nodes} other {others}"));
+            }
             Event::Idle => console.note("waiting for the source"),
-            Event::Done => self.done = true,
+            Event::Done => {
+                self.done = true;
+                if self.departs {
+                    console.note("left; what was sent from here plays on (lanradio stop ends it for everybody)");
+                }
+            }
             // Told already, as every member does.
             _ => {}
         }

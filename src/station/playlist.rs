@@ -98,6 +98,17 @@ impl PlayList {
         }
     }
 
+    /// Nobody has more of a track than its first `frames` frames. `false` if it is known to be no longer.
+    pub(super) fn shorten_track(&mut self, id: TrackId, frames: u64) -> bool {
+        match self.tracks.iter_mut().rfind(|track| track.id == id) {
+            Some(track) if track.frames.is_none_or(|known| known > frames) => {
+                (track.frames, track.digest) = (Some(frames), None);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// A track of the list.
     pub fn track(&self, id: TrackId) -> Option<&ListedTrack> {
         self.tracks.iter().rfind(|track| track.id == id)
@@ -124,11 +135,17 @@ impl PlayList {
         Some(track.clone())
     }
 
-    /// Passes over the next track: nobody has it. `false` if there is none.
+    /// Passes over the next track: nobody has it. `false` if there is none. In a loop it gets another chance.
     pub(super) fn pass_over(&mut self) -> bool {
-        let there = self.cursor < self.tracks.len();
-        self.cursor += usize::from(there);
-        there
+        let looped = self.looped;
+        let Some(track) = self.tracks.get_mut(self.cursor) else {
+            return false;
+        };
+        if !looped {
+            (track.frames, track.digest) = (Some(0), None);
+        }
+        self.cursor += 1;
+        true
     }
 
     /// Whether every track has been planned and no other one will come.
@@ -229,6 +246,22 @@ mod tests {
         assert!(list.close(ME) && !list.close(ME));
         assert!(list.is_exhausted());
         assert!(!list.is_complete(), "track 1 is still growing");
+    }
+
+    #[test]
+    fn a_track_whose_rest_is_lost_is_as_long_as_what_is_there() {
+        let mut list = list(false, 2);
+        list.finish_track(id(0), 50, Some([1; 32]));
+        assert!(!list.shorten_track(id(0), 50));
+        assert!(list.shorten_track(id(0), 30) && !list.shorten_track(id(0), 40));
+        assert!(list.shorten_track(id(1), 0), "its length was unknown");
+        assert!(!list.shorten_track(id(9), 0));
+        let lengths = list
+            .tracks()
+            .iter()
+            .map(|track| (track.frames, track.digest));
+        assert!(lengths.eq([(Some(30), None), (Some(0), None)]));
+        assert!(!list.finish_track(id(0), 50, Some([1; 32])), "too late");
     }
 
     #[test]

@@ -323,6 +323,33 @@ impl Programme {
         self.changed();
     }
 
+    /// Ends the closed entry that `index` belongs to before `index`, and moves those after it up. What was said of the indices
+    /// from there on was wrong: as every change of plan, it has to be a cover horizon away, or in no run.
+    pub fn shorten(&mut self, index: FrameIndex) {
+        let Some(at) = self.position(index) else {
+            return;
+        };
+        let entry = &mut self.entries[at];
+        debug_assert!(entry.end().is_some_and(|end| index < end));
+        let (track, frames) = (entry.track, index.since(entry.first));
+        entry.frames = Some(frames);
+        let held = entry.from + frames;
+        let after = if frames == 0 {
+            self.entries.remove(at);
+            at
+        } else {
+            at + 1
+        };
+        let mut end = index;
+        for entry in self.entries.iter_mut().skip(after) {
+            entry.first = end;
+            end = entry.end().unwrap_or(end);
+        }
+        self.end = end;
+        self.list.shorten_track(track, held);
+        self.changed();
+    }
+
     /// What comes after the entries.
     pub fn list(&self) -> &PlayList {
         &self.list
@@ -513,6 +540,26 @@ mod tests {
         assert!(programme.is_last_of_track(FrameIndex(1_014)));
         assert_eq!(programme.place(FrameIndex(1_015)), None);
         assert_eq!(programme.track_after(FrameIndex(1_015)), None);
+    }
+
+    #[test]
+    fn what_follows_a_shortened_track_moves_up() {
+        let mut shorter = programme();
+        shorter.shorten(FrameIndex(1_004));
+        let place = |programme: &Programme, n| programme.place(FrameIndex(n));
+        let places = [1_003, 1_004, 1_005].map(|n| place(&shorter, n));
+        assert_eq!(
+            places,
+            [Some((id(1), 3)), Some((id(2), 5)), Some((id(3), 0))]
+        );
+        assert_eq!((shorter.planned_end(), shorter.check()), (None, Ok(())));
+        // Nothing of it is left.
+        shorter.shorten(FrameIndex(1_004));
+        assert_eq!(place(&shorter, 1_004), Some((id(3), 0)));
+        shorter.close(4);
+        shorter.shorten(FrameIndex(1_005));
+        assert_eq!(shorter.planned_end(), Some(FrameIndex(1_005)));
+        assert_eq!(shorter.check(), Ok(()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, Hello};
 use crate::wire::election::{Confirm, MAX_HEIRS, Report, Standing};
-use crate::wire::{NodeId, PlanDigest, Term};
+use crate::wire::{NodeId, PlanDigest, Term, TrackId};
 
 /// Nodes that are known at most; more are served, but not named.
 pub const MAX_NODES: usize = 1_024;
@@ -40,6 +40,8 @@ pub struct Peer {
     pub standing: Standing,
     /// How it fares.
     pub report: Report,
+    /// The last track of the play list up to which it holds all that is still to be played.
+    pub held_to: Option<TrackId>,
     /// When it was heard last.
     pub heard_at: Instant,
     /// It led and fell silent, and has not been heard since.
@@ -85,6 +87,7 @@ impl Roster {
             peer.name.clone_from(&hello.name);
         }
         (peer.standing, peer.report) = (hello.standing, hello.report);
+        peer.held_to = hello.held_to;
         new
     }
 
@@ -95,6 +98,7 @@ impl Roster {
                 peer.name.clone_from(&beat.name);
             }
             peer.standing.http_port = beat.succession.http_port;
+            peer.held_to = beat.succession.held_to;
         }
     }
 
@@ -148,6 +152,7 @@ impl Roster {
             name: String::new(),
             standing: Standing::default(),
             report: Report::default(),
+            held_to: None,
             heard_at: now,
             confirmed: None,
             heir_since: None,
@@ -295,6 +300,7 @@ mod tests {
             station: None,
             standing,
             report: Report::default(),
+            held_to: None,
         }
     }
 

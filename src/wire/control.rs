@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::election::{
     Ask, Confirm, MAX_HEIRS, MAX_QUORUM, Reply, Report, Stale, Standing, Succession,
 };
-use super::ids::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term};
+use super::ids::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term, TrackId};
 
 /// The first byte of every control datagram.
 pub const VERSION: u8 = 1;
@@ -135,6 +135,9 @@ pub struct Hello {
     pub standing: Standing,
     /// How it fares.
     pub report: Report,
+    /// The last track of the play list up to which it holds all that is still to be played; none if not even the first. Nodes
+    /// copy in play order, so one name says it of a list of any length, also to those whose list has been pruned or has grown.
+    pub held_to: Option<TrackId>,
 }
 
 /// Why a datagram on the control port says nothing to us.
@@ -355,6 +358,7 @@ mod tests {
                 supporters: u16::MAX,
                 over: Some(term),
                 http_port: u16::MAX,
+                held_to: Some(TrackId([0xff; 16])),
             },
         }));
         let bytes = message.to_bytes();
@@ -373,6 +377,7 @@ mod tests {
             station: None,
             standing: Standing::default(),
             report: Report::default(),
+            held_to: None,
         });
         let run = |first, starts_at, end: Option<u64>| {
             beat_with(|beat| {
@@ -548,6 +553,7 @@ mod tests {
                         received: node,
                         ..Report::default()
                     },
+                    held_to: founding.then_some(TrackId([node as u8; 16])),
                 })
             });
         let numbers = (

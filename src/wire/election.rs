@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{FrameIndex, NodeId, PlanDigest, StationId, Term};
+use super::ids::{FrameIndex, NodeId, PlanDigest, StationId, Term, TrackId};
 
 /// A leader is silent after 2.5 frames.
 pub const SILENT_AFTER: Duration = Duration::from_millis(50);
@@ -40,6 +40,8 @@ pub struct Succession {
     pub over: Option<Term>,
     /// The TCP port of the leader's node API, on the address that the heartbeat came from; 0: none.
     pub http_port: u16,
+    /// As in a hello, of the leader: where others have added to the list, up to which track it holds all of it.
+    pub held_to: Option<TrackId>,
 }
 
 impl Default for Succession {
@@ -53,6 +55,7 @@ impl Default for Succession {
             supporters: 0,
             over: None,
             http_port: 0,
+            held_to: None,
         }
     }
 }

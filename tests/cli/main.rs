@@ -19,6 +19,7 @@ mod events;
 mod failures;
 mod foreign;
 mod help;
+mod joining;
 mod network;
 mod playing;
 mod pseudo_terminal;

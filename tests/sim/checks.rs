@@ -8,7 +8,7 @@ use lanradio::wire::control::{Message, State};
 use lanradio::wire::election::{Refusal, Reply, Round};
 use lanradio::wire::ids::{Numbering, ShortTerm};
 use lanradio::wire::media::{Flags, MediaPacket};
-use lanradio::wire::{FrameIndex, NodeId, StationId};
+use lanradio::wire::{FrameIndex, NodeId, StationId, TrackId};
 
 use crate::host::{Heard, Host};
 use crate::world::{Channel, Packet, World};
@@ -319,6 +319,7 @@ impl World {
                 self.elected(number);
                 self.holds_what_comes(number);
             }
+            Event::Safe { track, nodes, .. } => self.is_safe(number, *track, *nodes),
             Event::SteppedDown { reason } => {
                 self.hosts[number].watch.stepped_down_at = Some(self.now_us);
                 if *reason != "handed over" {
@@ -326,6 +327,45 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whoever is said to hold a track holds all of it that is still to be played.
+    fn is_safe(&mut self, number: usize, track: TrackId, nodes: usize) {
+        let holds = |host: &Host| {
+            let (node, now) = (&host.node, host.node.play_position());
+            let programme = node.programme();
+            let Some(length) = programme.listed(track).and_then(|listed| listed.frames) else {
+                return programme.listed(track).is_none(); // it is over, and forgotten
+            };
+            let entry = programme
+                .tracks_from(now)
+                .find(|entry| entry.track == track);
+            let played = entry.map_or(0, |entry| {
+                entry.from + now.max(entry.first).since(entry.first)
+            });
+            let is_over = entry.is_none()
+                && programme
+                    .list()
+                    .waiting()
+                    .iter()
+                    .all(|waiting| waiting.id != track);
+            // What was started again has nothing, and others do not know that yet.
+            is_over || host.lives > 0 || played + host.shelf.held_from(track, played) >= length
+        };
+        let others = self
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != number);
+        let holders = others.filter(|(_, host)| holds(host)).count();
+        // A process that crashed counts for 3 s, beside the one that was started in its place.
+        let again = self.hosts.iter().filter(|host| host.lives > 0).count();
+        if nodes > holders + again {
+            self.violate(
+                "safe",
+                format!("{number} counts {nodes} holders, not {holders}"),
+            );
         }
     }
 

@@ -88,6 +88,42 @@ pub(crate) fn takeovers(world: &mut World) {
     }
 }
 
+/// A sender whose songs are copied only in part dies: what is held by anybody plays without a hole, and then it is over.
+fn copied_in_part(world: &mut World) {
+    let tracks = world.pick(&[&[1_500][..], &[900, 700], &[100, 1_200, 400]]);
+    let mut feed = Feed::of(tracks);
+    feed.second_us = world.pick(&[2_000, 10_000, 200_000]);
+    world.add_sender(&feed);
+    let listeners = 1 + world.random(4);
+    (0..listeners).for_each(|_| _ = world.add_listener(true));
+    let at = 360_000 + world.random(400_000);
+    world.run_for(at);
+    world.strike(&Fault::Stingy(0));
+    let dies_at = 2 * SECOND + world.random(SECOND);
+    world.run_for(dies_at);
+    let held = (1..world.hosts.len()).map(|host| world.held_by(host)).max();
+    world.strike(&Fault::Crash(0));
+    world.run_for(40 * SECOND);
+    no_hole(world, "a part", 0);
+    for number in 1..world.hosts.len() {
+        let host = &world.hosts[number];
+        let heard = host.heard.iter();
+        let played = heard.filter(|heard| matches!(heard, crate::host::Heard::Played(..)));
+        let (played, held) = (played.count() as u64, held.unwrap_or(0));
+        let (off_air, whole) = (host.off_air.clone(), tracks.iter().sum::<u64>());
+        let reason = if played < whole {
+            "source_lost"
+        } else {
+            "ended"
+        };
+        // What came before its plan it plays, too, and does not keep.
+        if played < held || off_air.as_deref() != Some(reason) {
+            let text = format!("{number} plays {played} of {held} held frames, then {off_air:?}");
+            world.violate("a part", text);
+        }
+    }
+}
+
 fn runs(make: fn(&mut World), seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let mut world = World::new(seed);
@@ -104,6 +140,11 @@ fn runs(make: fn(&mut World), seeds: std::ops::Range<u64>) {
 #[test]
 fn one_crash_is_not_heard() {
     runs(a_crash, 0..150);
+}
+
+#[test]
+fn what_was_copied_of_a_song_is_played() {
+    runs(copied_in_part, 0..100);
 }
 
 #[test]

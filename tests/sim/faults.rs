@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Cut(usize, usize),
     /// The same, but only what is sent to all: the first thing that a crowded network drops.
     Muffle(usize, usize),
+    /// No frames can be copied from a host any more.
+    Stingy(usize),
     /// Hosts hear only those of their own part.
     Partition(Vec<u8>),
     Heal,
@@ -79,6 +81,7 @@ impl World {
             Fault::Late(host, us) => self.hosts[*host].late_us = *us,
             Fault::Cut(from, to) => self.cuts.push((*from, *to)),
             Fault::Muffle(from, to) => self.muffled.push((*from, *to)),
+            Fault::Stingy(host) => self.stingy.push(*host),
             Fault::Partition(parts) => {
                 self.parts.clone_from(parts);
                 self.parts.resize(self.hosts.len(), 0);
@@ -115,6 +118,7 @@ impl World {
             Fault::Late(host, us) => format!("{host} wakes {us} us late from now on"),
             Fault::Cut(from, to) => format!("{to} does not hear {from} any more"),
             Fault::Muffle(from, to) => format!("{to} does not hear what {from} sends to all"),
+            Fault::Stingy(host) => format!("no frames can be copied from {host} any more"),
             Fault::Partition(parts) => {
                 let parts: Vec<String> = parts.iter().map(u8::to_string).collect();
                 format!("the network falls apart: {}", parts.join("|"))

@@ -22,6 +22,17 @@ impl Shelf {
         frames.entry(k).or_insert_with(|| payload.to_vec());
     }
 
+    /// How many frames it has.
+    pub(crate) fn frames(&self) -> u64 {
+        self.0.values().map(|frames| frames.len() as u64).sum()
+    }
+
+    /// One past the last frame that it has of the track of which it has most.
+    pub(crate) fn most(&self) -> u64 {
+        let ends = self.0.keys().map(|track| self.end(*track));
+        ends.max().unwrap_or(0)
+    }
+
     /// Frames of a track from `first` on, as they are there without a hole.
     pub(crate) fn copy_from(&self, track: TrackId, first: u64, most: usize) -> Vec<Vec<u8>> {
         let held = self.held_from(track, first);

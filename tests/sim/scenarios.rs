@@ -185,6 +185,68 @@ fn the_leader_dies_while_a_standby_copies() {
     assert!(told.contains("off air: SourceLost"), "{told}");
 }
 
+/// A sender of 30 s and of 2 s after that; nothing can be copied from it any more when some standby has 10 s. It dies 3 s later.
+/// Answers how much is held.
+fn copied_in_part(seed: u64, standbys: usize) -> (World, usize) {
+    let mut world = World::new(seed);
+    world.add_sender(&Feed::of(&[1_500, 100]));
+    (0..standbys).for_each(|_| _ = world.add_listener(true));
+    while world.most_held() < 500 {
+        world.run_for(MS);
+    }
+    world.strike(&Fault::Stingy(0));
+    world.fault_in(3 * SECOND, Fault::Crash(0));
+    let held = world.most_held() as usize;
+    (world, held)
+}
+
+/// The whole song is encoded and its length known, but only a part of it was copied: that part plays, and then what comes next.
+#[test]
+fn a_finished_song_that_was_copied_in_part() {
+    let (mut world, held) = copied_in_part(25, 3);
+    world.fault_in(5 * SECOND, Fault::Join(Feed::of(&[150])));
+    let mut world = compare(world, "copied_in_part", 30 * SECOND);
+    nobody_hears(&mut world);
+    all_hear(&world, held + 150);
+    let told = world.told();
+    assert!(told.contains("off air: SourceLost"), "{told}");
+}
+
+/// A sender that joins is heard, but nothing can be copied from it: the station does not wait for it for ever.
+#[test]
+fn a_sender_from_which_nothing_can_be_copied() {
+    let mut world = station(28, 2);
+    world.strike(&Fault::Join(Feed::of(&[150])));
+    world.strike(&Fault::Stingy(3));
+    world.run_for(SECOND);
+    world.strike(&Fault::Join(Feed::of(&[100])));
+    let mut world = compare(world, "nothing_to_copy", 20 * SECOND);
+    nobody_hears(&mut world);
+    all_hear(&world, 700);
+}
+
+#[test]
+fn a_lone_listener_plays_what_it_has_of_a_song() {
+    let (world, held) = copied_in_part(26, 1);
+    let mut world = compare(world, "a_part_alone", 20 * SECOND);
+    nobody_hears(&mut world);
+    all_hear(&world, held);
+    let told = world.told();
+    assert!(told.contains("off air: SourceLost"), "{told}");
+}
+
+#[test]
+fn a_lone_listener_plays_all_songs_of_the_list() {
+    let mut world = World::new(27);
+    world.add_sender(&Feed::of(&[300, 100, 200]));
+    world.add_listener(true);
+    world.run_for(3 * SECOND);
+    world.strike(&Fault::Crash(0));
+    let mut world = compare(world, "a_list_alone", 14 * SECOND);
+    nobody_hears(&mut world);
+    all_hear(&world, 600);
+}
+
 #[test]
 fn an_append_and_then_a_crash() {
     let mut world = station(11, 3);

@@ -124,6 +124,7 @@ fn random_fault(world: &mut World, hosts: usize) -> Fault {
             Fault::Join(feed)
         }
         14 => Fault::Late(host, world.random(30_000)),
+        15 if world.random(3) == 0 => Fault::Stingy(world.pick(&[host, 0, 0])),
         15 => Fault::Loss(world.random(100)),
         _ => Fault::Leave(world.pick(&[0, 0, host])),
     }

@@ -44,6 +44,7 @@ impl World {
             }
             Event::Warning(text) if text.contains(" of track ") => "misses a frame".into(),
             Event::Warning(text) => format!("warns: {text}"),
+            Event::Safe { title, nodes, .. } => format!("{title} is safe on {nodes}"),
             Event::Joined { name, title, .. } => format!("joins {name}, which plays {title:?}"),
             Event::Covering { frame } => format!("covers from frame {frame}"),
             Event::CoverEnd { frame, sent } => {

@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) flaw: Option<lanradio::station::node::Flaw>,
     pub(crate) cuts: Vec<(usize, usize)>,
     pub(crate) muffled: Vec<(usize, usize)>,
+    /// Hosts from which no frames can be copied.
+    pub(crate) stingy: Vec<usize>,
     pub(crate) parts: Vec<u8>,
     pub(crate) seed: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -153,6 +155,7 @@ impl World {
             flaw: None,
             cuts: Vec::new(),
             muffled: Vec::new(),
+            stingy: Vec::new(),
             parts: Vec::new(),
             seed,
             queue: BinaryHeap::new(),
@@ -391,7 +394,7 @@ impl World {
         if !self.is_same_process(errand) {
             return;
         }
-        let reached = self.is_reachable(errand);
+        let reached = self.is_reachable(errand) && !self.stingy.contains(&errand.holder);
         let copied = self.hosts[errand.holder].shelf.copy_from(track, first, 500);
         let came = reached && !copied.is_empty();
         let host = &mut self.hosts[errand.host];
@@ -649,6 +652,17 @@ impl World {
             };
             self.at(arrived_us, What::Arrive(to, packet));
         }
+    }
+
+    /// How many frames from the beginning a host other than the first holds of the track of which it holds most.
+    pub(crate) fn most_held(&self) -> u64 {
+        let others = self.hosts.iter().skip(1);
+        others.map(|host| host.shelf.most()).max().unwrap_or(0)
+    }
+
+    /// How many frames a host holds.
+    pub(crate) fn held_by(&self, number: usize) -> u64 {
+        self.hosts[number].shelf.frames()
     }
 
     /// The hosts that lead.

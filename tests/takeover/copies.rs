@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
+use crate::process::{Node, wait_until};
 use crate::reference;
-use crate::scene::{HEIRS, LISTENERS, SENDER, Scene, sleep_until};
+use crate::scene::{HEIRS, LISTENERS, SENDER, SPARE, Scene, sleep_until};
 use crate::song::Song;
+use crate::stalls::now_ns;
 use crate::times;
 use crate::wire::{Expected, Trouble, Wire};
 
@@ -119,6 +121,59 @@ fn in_three_seconds_three_minutes_are_copied() {
     scene.wire().assert(&Expected {
         may_end_early: true,
         troubles: vec![Trouble::loss(killed_ns)],
+        one_sender_from_ns: Some(killed_ns + SECOND),
+        ..scene.expected()
+    });
+}
+
+/// Whether a node has all of the song.
+fn has_all(node: &Node) -> bool {
+    let copies = node.events_named("replica");
+    copies.iter().any(|copy| copy["complete"] == true)
+}
+
+#[test]
+fn late_standby_copies_three_minutes_from_others_when_the_sender_is_cut_off() {
+    let Some(mut scene) = Scene::with(&Song::of(180), &[], &LISTENERS, 1) else {
+        return;
+    };
+    scene.sleep_until_s(2.0);
+    // What nobody has copied by now nobody can copy: a slow machine takes longer to encode the song.
+    wait_until(10, "a whole copy", || {
+        HEIRS.iter().any(|heir| has_all(&scene.nodes[*heir]))
+    });
+    scene.lan.hosts[SENDER].cut_cable();
+    let cut_ns = now_ns();
+    println!(
+        "cut off {:.1} s after the first frame",
+        (cut_ns - scene.at_s(0.0)) as f64 / 1e9
+    );
+    sleep_until(cut_ns + SECOND);
+    let late = scene.lan.listen(SPARE, "late", &[]);
+    wait_until(20, "whole copies", || {
+        has_all(&late) && HEIRS.iter().all(|heir| has_all(&scene.nodes[*heir]))
+    });
+    println!(
+        "all have it {:.1} s after the cut",
+        (now_ns() - cut_ns) as f64 / 1e9
+    );
+    let copies = late.events_named("replica");
+    let held = copies.last().unwrap()["held"].as_u64();
+    assert_eq!(held, Some(scene.song.payloads.len() as u64));
+    // The new leader goes as well: the late one may be the next.
+    let leader = scene.on_air_now();
+    assert_ne!(leader, SENDER);
+    let killed_ns = scene.kill(leader);
+    sleep_until(killed_ns + 3 * SECOND);
+    let mut stop = scene.lan.start(SPARE, "stop", &["stop"]);
+    stop.wait_for_code(5, 0);
+    for host in LISTENERS.into_iter().filter(|host| *host != leader) {
+        scene.nodes[host].wait_for_code(5, 0);
+    }
+    let wire = scene.wire();
+    wire.assert(&Expected {
+        may_end_early: true,
+        troubles: vec![Trouble::loss(cut_ns), Trouble::loss(killed_ns)],
         one_sender_from_ns: Some(killed_ns + SECOND),
         ..scene.expected()
     });

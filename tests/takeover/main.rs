@@ -52,6 +52,7 @@ mod newcomers;
 mod players;
 mod quiet;
 mod returning;
+mod safe;
 
 /// How often something is tried: in `make test`, and in `make proof`.
 fn times(test: usize, proof: usize) -> usize {

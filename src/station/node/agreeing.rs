@@ -209,7 +209,7 @@ impl Node {
             leader: self.config.node,
         };
         let clock = StationClock::new(self.latest, crate::wire::Slot(first.0).due_us());
-        self.follow_itself(term, clock, first, true);
+        self.become_own_follower(term, clock, first, true);
         tracing::debug!(
             quorum = self.config.quorum,
             "standing for election: founding"
@@ -228,7 +228,7 @@ impl Node {
         };
         tracing::debug!(%term, "the lease is over");
         self.back_off_again();
-        self.follow_itself(term, clock, next, is_idle);
+        self.become_own_follower(term, clock, next, is_idle);
         let reason = "too few nodes confirm it (quorum)";
         self.tell(Event::SteppedDown { reason });
         if leaves {
@@ -236,7 +236,13 @@ impl Node {
         }
     }
 
-    fn follow_itself(&mut self, term: Term, clock: StationClock, next: FrameIndex, idle: bool) {
+    fn become_own_follower(
+        &mut self,
+        term: Term,
+        clock: StationClock,
+        next: FrameIndex,
+        idle: bool,
+    ) {
         let mut following = Following::new(term, self.latest);
         (following.quorum, following.buffer) = (self.config.quorum, self.config.buffer);
         following.lead_oneself(clock, (next.minus(1), self.programme.digest()), idle);

@@ -63,6 +63,7 @@ impl Node {
                 supporters,
                 over,
                 http_port: self.config.http_port,
+                held_to: self.held_to,
             },
         };
         self.outputs.push_back(Output::Control {

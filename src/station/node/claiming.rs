@@ -13,6 +13,7 @@ use super::agreeing::{BOOT, Lease};
 use super::covering::{Duty, RANK_STEP};
 use super::flaws::Flaw;
 use super::following::Following;
+use super::on_air::PLANNED_FRAMES;
 use super::roles::Role;
 use super::{Frames, Node};
 use crate::time::Instant;
@@ -264,8 +265,8 @@ impl Node {
             Round::PreVote if refused => self.rest(30..=70, told),
             Round::PreVote if !answered && quorum <= 1 => {
                 self.begin_solo();
-                if self.has_played_all(frames) || self.has_unplanned() {
-                    // Nobody is left to agree with, and nothing to play: only the end is to be said, or what this node came to send.
+                if self.has_to_plan_alone(frames) || self.has_unplanned() {
+                    // Nobody is left to agree with, and the plan does not say what comes next, or says what nobody has.
                     self.take_candidate_plan();
                     let first = self.first_to_lead();
                     let lease = Lease::voted(now);
@@ -302,8 +303,8 @@ impl Node {
         Some(not_before)
     }
 
-    /// Whether a lone survivor has come to the end of all that it has.
-    fn has_played_all(&self, frames: &dyn Frames) -> bool {
+    /// Whether a lone survivor has come to the end of all that it has, or soon to that of what is planned.
+    fn has_to_plan_alone(&self, frames: &dyn Frames) -> bool {
         let Role::Following(following) = &self.role else {
             return false;
         };
@@ -311,9 +312,9 @@ impl Node {
             return false;
         };
         let next = stint.next();
-        let ends = self.programme.run_at(next).is_none();
-        let nothing = self.ready_end(next, 1, frames) == next;
-        (ends || nothing) && self.programme.list().waiting().is_empty()
+        let ready = self.ready_end(next, PLANNED_FRAMES, frames);
+        let is_last = self.programme.is_exhausted() && self.programme.planned_end() == Some(ready);
+        ready == next || ready < next.plus(PLANNED_FRAMES) && !is_last
     }
 
     /// The first frame of this node as a leader: the one after all that was on air, never one by the clock.

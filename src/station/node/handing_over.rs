@@ -56,9 +56,10 @@ impl Node {
         self.fed = true;
     }
 
-    /// Whether this leader waits for an heir that could go on.
+    /// Whether this leader waits for an heir that could go on, or this follower until what it sends is safe.
     pub fn is_leaving(&self) -> bool {
-        self.role.lead().is_some_and(|lead| lead.leaving.is_some())
+        let departs = self.departs && matches!(self.role, Role::Following(_));
+        departs || self.role.lead().is_some_and(|lead| lead.leaving.is_some())
     }
 
     /// What the heartbeats say of it.
@@ -243,36 +244,5 @@ impl Node {
         let first = offer.first.max(self.first_to_lead());
         self.become_successor(counter, first, HANDED_OVER, Lease::until(lease));
         Some(now)
-    }
-
-    /// Whether a track may still get longer, or come here at all: somebody encodes it, or has it.
-    pub(super) fn may_grow(&self, track: crate::wire::TrackId) -> bool {
-        let Some(listed) = self.programme.listed(track) else {
-            return false;
-        };
-        let alive = |id| self.roster.is_alive(id, self.latest);
-        if listed.owner == self.config.node {
-            return listed.frames.is_none();
-        }
-        let has_all = |(id, peer): (NodeId, &crate::station::roster::Peer)| {
-            peer.standing.complete && alive(id)
-        };
-        alive(listed.owner) || listed.frames.is_some() && self.roster.peers().any(has_all)
-    }
-
-    /// Nodes that would add to the list and are gone add nothing.
-    pub(super) fn give_up_lost_owners(&mut self) {
-        let me = self.config.node;
-        let gone: Vec<NodeId> = (self.programme.list().open_owners().iter().copied())
-            .filter(|owner| *owner != me && !self.roster.is_alive(*owner, self.latest))
-            .collect();
-        if gone.is_empty() {
-            return;
-        }
-        self.programme
-            .change_list(|list| gone.iter().filter(|owner| list.close(**owner)).count() > 0);
-        if let Role::Leading { lead, .. } = &mut self.role {
-            lead.lost = true;
-        }
     }
 }

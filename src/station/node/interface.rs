@@ -113,6 +113,17 @@ pub enum Event {
     },
     /// Something to tell, though playing goes on.
     Warning(String),
+    /// All of a track of this node's own is held by so many others: it plays on if this node dies.
+    Safe {
+        /// Which.
+        track: TrackId,
+        /// Its title.
+        title: String,
+        /// Who plays; may be empty.
+        artist: String,
+        /// How many.
+        nodes: usize,
+    },
     /// Another station is on air: this node's tracks are added to its programme.
     Joined {
         /// Its leader's name; empty if only its packets were heard.

@@ -33,6 +33,7 @@ impl Node {
             station,
             standing: self.standing,
             report: self.report,
+            held_to: self.held_to,
         };
         self.send_control(None, &Message::Hello(hello));
     }
@@ -117,17 +118,23 @@ impl Node {
     pub(super) fn assess(&mut self, frames: &dyn Frames) {
         let is_time = self
             .assessed_at
-            .is_none_or(|at| self.latest.since(at) >= ASSESS_EVERY);
+            .is_none_or(|at| self.latest.since(at) >= ASSESS_EVERY * self.list_weight());
         if !is_time {
             return;
         }
         self.assessed_at = Some(self.latest);
         let next = self.first_to_lead();
         let before = self.standing;
+        let (held_to, holds_all) = if self.config.standby {
+            self.held_to(frames)
+        } else {
+            (None, false)
+        };
+        self.held_to = held_to;
         self.standing = Standing {
             standby: self.config.standby,
             eligible: self.config.standby && self.holds_next(next, frames),
-            complete: self.config.standby && self.holds_all(frames),
+            complete: holds_all,
             priority: self.config.priority,
             age_s: u32::try_from(self.latest.since(self.born).as_secs()).unwrap_or(u32::MAX),
             http_port: self.config.http_port,
@@ -163,13 +170,6 @@ impl Node {
         }
         let is_all = self.known_end() == Some(ready);
         has_plan && (held >= ELIGIBLE_FRAMES || is_all)
-    }
-
-    /// Whether it holds all of the programme that is still to be played.
-    fn holds_all(&self, frames: &dyn Frames) -> bool {
-        let list = self.programme.list();
-        let known = !list.tracks().is_empty() || self.programme.last_track().is_some();
-        known && list.is_complete() && self.first_missing(frames, usize::MAX).is_none()
     }
 
     /// Whether a track is over, and will not be played again.

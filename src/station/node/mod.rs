@@ -21,8 +21,8 @@
 //! * `membership`: hellos, heirs, confirmations
 //! * `handing_over`: leaving without being missed
 //! * `merging`: two leaders of one station
-//! * `copying`: the plan and the frames that are not here yet
-//! * `submitting`: one's own tracks in the programme of another
+//! * `copying`: the plan and the frames that are not here yet; `lost`: those that nobody has
+//! * `submitting`: one's own tracks in the programme of another; `safe`: which of them would outlive this node
 
 mod agreeing;
 mod beating;
@@ -33,12 +33,14 @@ mod flaws;
 mod following;
 mod handing_over;
 mod interface;
+mod lost;
 mod membership;
 mod merging;
 mod office;
 mod on_air;
 mod queries;
 mod roles;
+mod safe;
 mod submitting;
 #[cfg(test)]
 mod tests;
@@ -118,6 +120,12 @@ pub struct Node {
     is_source_open: bool,
     /// When it is submitted again.
     submit_at: Option<Instant>,
+    /// The last track of the list up to which this node holds all that is still to be played, as others are told.
+    held_to: Option<TrackId>,
+    /// When it looks again who holds what.
+    safe_at: Option<Instant>,
+    /// It follows, and leaves as soon as what it came to send is safe.
+    departs: bool,
     #[cfg(debug_assertions)]
     flaw: Option<flaws::Flaw>,
     outputs: VecDeque<Output>,
@@ -170,6 +178,9 @@ impl Node {
             own: Vec::new(),
             is_source_open: config.sends,
             submit_at: None,
+            held_to: None,
+            safe_at: None,
+            departs: false,
             #[cfg(debug_assertions)]
             flaw: None,
             outputs: VecDeque::new(),
@@ -359,18 +370,20 @@ impl Node {
         let member = self.keep_membership(frames);
         let copying = self.copy(frames);
         let submits = self.submit();
+        self.keep_safe(frames);
         self.wake_at = [attended, relieved, member, copying, submits]
             .into_iter()
             .flatten()
             .min();
     }
 
-    /// The user wants to leave: an heir goes on, or the programme ends after the frame last sent if there is none. Asked
-    /// again, it does not wait for anything.
+    /// The user wants to leave: an heir goes on, or the programme ends after the frame last sent if there is none. Who has added
+    /// to the programme of another leaves when that is safe. Asked again, it does not wait for anything.
     pub fn handle_leave(&mut self, now: Instant) {
         self.latest = self.latest.max(now);
         match &mut self.role {
-            Role::Founding { .. } | Role::Waiting { .. } | Role::Following(_) => self.become_gone(),
+            Role::Founding { .. } | Role::Waiting { .. } => self.become_gone(),
+            Role::Following(_) => self.depart(),
             Role::Leading { .. } => self.leave(),
             Role::Over {
                 until,

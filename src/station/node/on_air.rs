@@ -19,7 +19,7 @@ use crate::wire::{FrameIndex, Slot, TrackId};
 
 /// How far ahead the programme is planned: twice the cover horizon, so that a change is announced at least one horizon before
 /// it takes effect. As much has to be ready before a run starts, so that a source that is not steady does not end it at once.
-const PLANNED_FRAMES: u64 = 2 * CUSHION_FRAMES;
+pub(super) const PLANNED_FRAMES: u64 = 2 * CUSHION_FRAMES;
 /// Slots from one sender report to the next: 5 s (RFC 3550 section 6.2).
 const REPORT_SLOTS: u64 = 5_000_000 / FRAME_MICROS;
 
@@ -63,6 +63,7 @@ impl Node {
             return; // frozen until the successor leads
         }
         self.give_up_lost_owners();
+        self.cut_lost(next, frames);
         let mut appended = false;
         loop {
             if let Some(open) = self
@@ -115,21 +116,18 @@ impl Node {
         if lost {
             self.lose();
             self.programme.change_list(PlayList::pass_over);
+            next.into_iter().for_each(|track| self.tell_lost(track));
         }
         lost
     }
 
-    /// How long a track is, if that is known; a track that nobody encodes any more is as long as what is held of it.
+    /// How long a track is, if that is known.
     fn length(&mut self, track: TrackId, played: u64, frames: &dyn Frames) -> Option<u64> {
         let listed = self.programme.listed(track)?;
         if listed.frames.is_some() {
             return listed.frames;
         }
-        let lost = !self.may_grow(track);
-        lost.then(|| {
-            self.lose();
-            frames.end(track).max(played)
-        })
+        self.length_of_lost(track, played, frames)
     }
 
     /// One past the last frame that can be sent without a hole, looking at most `limit` frames ahead of `next`.
@@ -242,12 +240,9 @@ impl Node {
             {
                 self.programme.end_run(end);
             }
-            (None, _) => {
-                let ready = self.ready_end(next, CUSHION_FRAMES + 1, frames);
-                if ready <= horizon && self.is_awaited(ready) {
-                    self.programme.end_run(ready.max(next));
-                }
-            }
+            (None, _) => _ = self.end_run_if_awaited(next, horizon, frames),
+            // Its end is known, but something before it is still to be copied.
+            (Some(end), _) if end > horizon && self.end_run_if_awaited(next, horizon, frames) => {}
             (Some(end), known) if end >= horizon && known != Some(end) => {
                 // More has come in time: the run goes on.
                 if self.ready_end(end, 1, frames) > end {
@@ -256,6 +251,21 @@ impl Node {
             }
             (Some(_), _) => {}
         }
+    }
+
+    /// Ends the run where frames are missing within the horizon that may still come.
+    fn end_run_if_awaited(
+        &mut self,
+        next: FrameIndex,
+        horizon: FrameIndex,
+        frames: &dyn Frames,
+    ) -> bool {
+        let ready = self.ready_end(next, CUSHION_FRAMES + 1, frames);
+        let ends = ready <= horizon && self.is_awaited(ready);
+        if ends {
+            self.programme.end_run(ready.max(next));
+        }
+        ends
     }
 
     /// Sends what is due; ends the run where its end was named.
@@ -450,12 +460,6 @@ impl Node {
         match &self.role {
             Role::Leading { lead, .. } if lead.lost => EndReason::SourceLost,
             _ => EndReason::Ended,
-        }
-    }
-
-    fn lose(&mut self) {
-        if let Role::Leading { lead, .. } = &mut self.role {
-            lead.lost = true;
         }
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::roles::Role;
+use super::safe::Safety;
 use super::{Node, Output};
 use crate::station::playlist::{ListedTrack, MAX_TRACKS, PlayList};
 use crate::time::Instant;
@@ -39,6 +40,9 @@ pub enum SubmissionError {
     /// This node does not lead, or is about to leave.
     #[error("this node does not lead; ask the leader (see lanradio status)")]
     NotLeading,
+    /// Its owner has not said hello to this node yet: nothing could be copied from it.
+    #[error("its owner is not known here yet; it has to say hello first")]
+    Stranger,
     /// The list has no place for all of it.
     #[error("the programme is full: it has {MAX_TRACKS} tracks")]
     Full,
@@ -50,6 +54,7 @@ pub(super) struct OwnTrack {
     pub(super) track: ListedTrack,
     /// It has been seen in a plan, with a place of its own: it needs no more submitting.
     planned: bool,
+    pub(super) safety: Safety,
 }
 
 impl OwnTrack {
@@ -57,6 +62,7 @@ impl OwnTrack {
         OwnTrack {
             track,
             planned: false,
+            safety: Safety::default(),
         }
     }
 }
@@ -75,7 +81,8 @@ impl Node {
         self.note_planned();
         let programme = &self.programme;
         let unknown = |own: &&OwnTrack| match programme.listed(own.track.id) {
-            Some(listed) => listed.frames != own.track.frames,
+            // (If it is shorter there, its rest was given up while this node was away.)
+            Some(listed) => listed.frames.is_none() && own.track.frames.is_some(),
             None => !own.planned,
         };
         let tracks: Vec<ListedTrack> = (self.own.iter().filter(unknown))
@@ -154,6 +161,9 @@ impl Node {
         }
         if !matches!(self.role, Role::Leading { .. }) || self.is_leaving() {
             return Err(SubmissionError::NotLeading);
+        }
+        if !self.roster.is_alive(owner, self.latest) {
+            return Err(SubmissionError::Stranger);
         }
         let place = MAX_TRACKS - self.programme.list().tracks().len();
         let new = tracks

@@ -248,6 +248,7 @@ fn a_founder_lets_founders_with_lower_ids_go_first_but_not_for_ever() {
             station: None,
             standing: Default::default(),
             report: Default::default(),
+            held_to: None,
         })
     };
     let on_air_after = |node, founding, times: u64| {
@@ -357,6 +358,7 @@ fn a_hello_is_answered_by_unicast_at_most_20_times_a_second() {
             station: None,
             standing: Default::default(),
             report: Default::default(),
+            held_to: None,
         })
     };
     let answers = |bench: &Bench| {

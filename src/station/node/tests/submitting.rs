@@ -30,6 +30,22 @@ fn submissions(bench: &Bench) -> Vec<Vec<u8>> {
     submitted.collect()
 }
 
+/// `leader` hears that `joiner` is there.
+fn meets(leader: &mut Bench, joiner: &Bench) {
+    let config = joiner.node.config();
+    let hello = Message::Hello(crate::wire::control::Hello {
+        node: config.node,
+        name: config.name.clone(),
+        founding: false,
+        station: Some(leader.node.config().station),
+        standing: Default::default(),
+        report: Default::default(),
+        held_to: None,
+    });
+    let now = leader.now;
+    leader.node.handle_control(addr(8), &hello, now, now);
+}
+
 fn leader() -> Bench {
     let config = Config {
         node: NodeId(1 << 32),
@@ -51,6 +67,10 @@ fn a_sender_that_joins_stays_until_its_tracks_were_planned_and_played() {
     joins(&mut joiner, &leader);
     assert!(!joiner.node.has_followed_to_own_end(), "not even known");
     let bytes = submissions(&joiner).pop().unwrap();
+    let now = leader.now;
+    let refused = leader.node.handle_submission(&bytes, now);
+    assert_eq!(refused, Err(SubmissionError::Stranger), "no hello yet");
+    meets(&mut leader, &joiner);
     // It can come twice.
     for _ in 0..2 {
         leader.node.handle_submission(&bytes, leader.now).unwrap();
@@ -91,4 +111,65 @@ fn a_leader_that_is_deposed_does_not_submit_what_it_has_played() {
     bench.wake(bench.now + Duration::from_millis(1));
     assert!(submissions(&bench).is_empty());
     assert!(!bench.node.has_followed_to_own_end());
+}
+
+/// A node from which others can copy.
+fn reachable() -> Config {
+    Config {
+        http_port: 8_080,
+        ..config()
+    }
+}
+
+/// 700 ms pass, in which `joiner` hears `leader`.
+fn go_on(leader: &mut Bench, joiner: &mut Bench) {
+    for _ in 0..7 {
+        leader.run_until(leader.now + Duration::from_millis(100));
+        joiner.wake(joiner.now + Duration::from_millis(99));
+        joins(joiner, leader);
+    }
+}
+
+#[test]
+fn a_sender_that_joins_and_is_asked_to_leave_does_so_when_its_tracks_are_safe() {
+    let mut leader = leader();
+    let mut joiner = Bench::new(reachable(), at_ms(100));
+    joiner.add(5);
+    joiner.grow(5, 30);
+    joins(&mut joiner, &leader);
+    joiner.node.handle_leave(joiner.now);
+    go_on(&mut leader, &mut joiner);
+    assert!(
+        joiner.node.is_leaving() && !joiner.is_done(),
+        "still encoded"
+    );
+    joiner.finish(5, 60);
+    joiner.node.source_finished();
+    go_on(&mut leader, &mut joiner);
+    let bytes = submissions(&joiner).pop().unwrap();
+    meets(&mut leader, &joiner);
+    leader.node.handle_submission(&bytes, leader.now).unwrap();
+    let music = joiner.node.unsafe_music(&joiner.shelf);
+    assert!(!joiner.is_done() && music == Duration::from_millis(1_200));
+    leader.stock(5, 60);
+    go_on(&mut leader, &mut joiner);
+    let safe = joiner.events().into_iter().find_map(|event| match event {
+        Event::Safe { track, nodes, .. } => Some((track, nodes)),
+        _ => None,
+    });
+    assert_eq!(safe, Some((track(5), 1)));
+    assert!(joiner.is_done());
+}
+
+#[test]
+fn a_sender_that_joins_and_is_asked_to_leave_twice_leaves_at_once() {
+    let leader = leader();
+    let mut joiner = Bench::new(reachable(), at_ms(100));
+    joiner.add(5);
+    joins(&mut joiner, &leader);
+    joiner.node.handle_leave(joiner.now);
+    assert!(joiner.node.is_leaving());
+    joiner.node.handle_leave(joiner.now);
+    joiner.wake(joiner.now + Duration::from_millis(1));
+    assert!(joiner.is_done());
 }

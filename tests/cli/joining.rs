@@ -1,0 +1,91 @@
+//! A sender that comes to a station that is on air: what does it say, and when may it go?
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::sound::{blocks, strength, tone, wav};
+use crate::support::{Process, Studio, feed, named};
+
+/// A station that plays 6 s of a tone, and its listener, which records.
+fn station(studio: &Studio) -> (Process, Process) {
+    studio.tone("a.wav", 6_000, 440.0);
+    let listener = studio.listener("listen --output file:out.wav --once --events -");
+    let leader = studio.start("send a.wav --name kitchen --events -");
+    listener.wait_event("tuned_in");
+    (leader, listener)
+}
+
+/// A sender that reads a pipe, with the first half of a tone of 4 s in it; and the second half.
+fn joiner(studio: &Studio) -> (Process, Vec<u8>) {
+    let mut command = studio.command(["send", "-", "--events", "-"]);
+    command.stdin(Stdio::piped());
+    let mut joiner = Process::spawn(command);
+    let mut bytes = wav(48_000, &tone(4_000, 880.0), &[]);
+    let rest = bytes.split_off(bytes.len() / 2);
+    let stdin = joiner.stdin.as_mut().unwrap();
+    stdin.write_all(&bytes).unwrap();
+    joiner.wait_stderr("is on air, led by kitchen (127.0.0.1");
+    joiner.wait_stderr("playing \"a\": what is sent here plays after that");
+    (joiner, rest)
+}
+
+#[test]
+fn sender_that_joined_says_where_its_file_is_safe_and_stays_until_it_is_at_the_first_ctrl_c() {
+    let studio = Studio::new();
+    let (leader, listener) = station(&studio);
+    let (mut joiner, rest) = joiner(&studio);
+    joiner.signal(Signal::SIGTERM);
+    joiner.wait_stderr("Ctrl-C again to leave now");
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(joiner.runs(), "left with what is not safe yet");
+    feed(&mut joiner, rest);
+    let joiner = joiner.finish_within(Duration::from_secs(4)).exits(0);
+    let safe = named(&joiner.events(), "safe");
+    assert!(safe[0]["nodes"].as_u64().is_some_and(|nodes| nodes >= 1));
+    joiner.says(&["finishing ", "stdin: safe on ", " other node", "plays on"]);
+    leader.finish().exits(0);
+    let events = listener.finish().exits(0).events();
+    assert_eq!(named(&events, "off_air")[0]["reason"], "ended");
+    let sound = studio.recording("out.wav");
+    assert_eq!(blocks(&sound), 301 + 201);
+    assert!(strength(&sound[301 * 1_920..], 880.0) > 9_000.0);
+}
+
+#[test]
+fn second_ctrl_c_of_a_sender_that_joined_is_obeyed_at_once_and_the_station_plays_on() {
+    let studio = Studio::new();
+    let (leader, listener) = station(&studio);
+    let (joiner, _) = joiner(&studio);
+    joiner.signal(Signal::SIGINT);
+    joiner.wait_stderr("Ctrl-C again to leave now");
+    joiner.signal(Signal::SIGINT);
+    joiner.finish_within(Duration::from_secs(2)).exits(130);
+    leader.finish().exits(0);
+    let events = listener.finish().exits(0).events();
+    assert_eq!(named(&events, "off_air")[0]["reason"], "source_lost");
+    assert_eq!(named(&events, "stats").last().unwrap()["concealed"], 0);
+}
+
+#[test]
+fn what_a_lone_listener_has_of_a_song_is_played_and_then_the_source_is_lost() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 60_000, 440.0);
+    let listener = studio.listener("listen --output file:out.wav --once --events - --cache 1MiB");
+    let sender = studio.start("send a.wav --events - --bitrate 510 --complexity 0");
+    listener.wait_stderr("the cache of");
+    sender.signal(Signal::SIGKILL);
+    drop(sender);
+    let events = listener.finish().exits(0).events();
+    assert_eq!(named(&events, "off_air")[0]["reason"], "source_lost");
+    assert_eq!(named(&events, "stats").last().unwrap()["concealed"], 0);
+    let lost = named(&events, "warning");
+    let lost = lost
+        .iter()
+        .filter(|warning| warning["text"].as_str().unwrap().contains("is lost"));
+    assert_eq!(lost.count(), 1, "{events:?}");
+    let heard = blocks(&studio.recording("out.wav"));
+    assert!((100..2_500).contains(&heard), "{heard} frames");
+}
