@@ -98,14 +98,12 @@ impl Node {
         let held = frames.end(entry.track).saturating_sub(entry.from);
         let held = entry.first.plus(held).max(ready);
         let run = self.programme.last_run();
-        let is_on_air = matches!(
-            self.role,
-            Role::Leading {
-                phase: Phase::Playing(_),
-                ..
-            }
+        // Of a plan that nobody has heard of in this term nothing was announced.
+        let is_told = matches!(
+            &self.role,
+            Role::Leading { lead, phase: Phase::Playing(_) } if lead.number > 0
         );
-        let announced = is_on_air && run.is_some_and(|run| run.end.is_none_or(|end| ready < end));
+        let announced = is_told && run.is_some_and(|run| run.end.is_none_or(|end| ready < end));
         let earliest = next.max(self.first_to_lead()).plus(CUSHION_FRAMES);
         let stays = if announced { held.max(earliest) } else { held };
         (stays < end && !self.may_grow(entry.track)).then_some(stays)
