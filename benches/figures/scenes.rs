@@ -9,14 +9,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::process::Process;
-use crate::report::Figure;
-use crate::{device, floor, trx};
+use crate::report::{Figure, Goal};
+use crate::{device, floor, hour, trx};
 
-const SCENES: [(&str, Scene); 6] = [
+const SCENES: [(&str, Scene); 7] = [
     ("steady", steady),
     ("wav", whole_wav),
     ("mp3", whole_mp3),
     ("memory", ten_minutes),
+    ("hour", hour::scene),
     ("device", device::scene),
     ("trx", trx::scene),
 ];
@@ -81,29 +82,30 @@ impl Stage {
         self.folder.join(name)
     }
 
+    /// For figures that hardly differ from run to run.
+    pub(crate) fn fewer_runs(&self) -> usize {
+        self.runs.min(3)
+    }
+
     /// The demo's music, over and over for `length`, in the format that the name's ending says.
     pub(crate) fn music(&self, name: &str, length: Duration, rate: u32) -> Result<PathBuf, String> {
+        let format = format!("-ar {rate} -b:a 192k");
+        self.make(name, length, &format)
+    }
+
+    /// The same as it is, without encoding it anew: a long one is made at once, and small.
+    pub(crate) fn copied_music(&self, name: &str, length: Duration) -> Result<PathBuf, String> {
+        self.make(name, length, "-c copy")
+    }
+
+    fn make(&self, name: &str, length: Duration, format: &str) -> Result<PathBuf, String> {
         let path = self.file(name);
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.ogg");
         let status = Command::new("ffmpeg")
-            .args([
-                "-hide_banner",
-                "-loglevel",
-                "error",
-                "-y",
-                "-stream_loop",
-                "-1",
-                "-i",
-                source,
-            ])
-            .args([
-                "-t",
-                &length.as_secs_f64().to_string(),
-                "-ar",
-                &rate.to_string(),
-                "-b:a",
-                "192k",
-            ])
+            .args("-hide_banner -loglevel error -y -stream_loop -1 -i".split(' '))
+            .arg(source)
+            .args(["-t", &length.as_secs_f64().to_string()])
+            .args(format.split(' '))
             .arg(&path)
             .stdin(Stdio::null())
             .status();
@@ -172,13 +174,13 @@ fn steady(stage: &Stage) -> Result<Vec<Figure>, String> {
         tuned_in,
         first_packet,
     ] = values;
-    let figure = |what, unit, values, goal, note| Figure {
-        what,
+    let figure = |what: &str, unit, values, goal: Option<f64>, note: &str| Figure {
+        what: what.into(),
         unit,
         values,
-        goal,
-        note,
-        scene: "steady",
+        goal: goal.map(Goal::AtMost),
+        note: note.into(),
+        made_by: made_by("steady"),
     };
     Ok(vec![
         figure(
@@ -231,12 +233,12 @@ fn whole_wav(stage: &Stage) -> Result<Vec<Figure>, String> {
     let values = whole_file(stage, &music)?;
     let what = "`send`, all of a 48 kHz WAV with its encoding";
     Ok(vec![Figure {
-        what,
+        what: what.into(),
         unit: "%",
         values,
-        goal: Some(1.5),
-        note: "trx 1.9, snapcast 2.7",
-        scene: "wav",
+        goal: Some(Goal::AtMost(1.5)),
+        note: "trx 1.9, snapcast 2.7".into(),
+        made_by: made_by("wav"),
     }])
 }
 
@@ -245,12 +247,12 @@ fn whole_mp3(stage: &Stage) -> Result<Vec<Figure>, String> {
     let values = whole_file(stage, &music)?;
     let what = "`send`, all of a 44.1 kHz mp3 with its encoding";
     Ok(vec![Figure {
-        what,
+        what: what.into(),
         unit: "%",
         values,
-        goal: Some(2.0),
-        note: "trx 1.9, snapcast 2.7",
-        scene: "mp3",
+        goal: Some(Goal::AtMost(2.0)),
+        note: "trx 1.9, snapcast 2.7".into(),
+        made_by: made_by("mp3"),
     }])
 }
 
@@ -269,7 +271,7 @@ fn whole_file(stage: &Stage, music: &Path) -> Result<Vec<f64>, String> {
 fn ten_minutes(stage: &Stage) -> Result<Vec<Figure>, String> {
     let music = stage.music("long.wav", Duration::from_secs(600), 48_000)?;
     let mut values = Vec::new();
-    for run in 0..stage.runs {
+    for run in 0..stage.fewer_runs() {
         let sender = Process::start(lanradio("send", random_group(run)).arg(&music))?;
         // Ten minutes are encoded in 5 to 8 s; the peak only grows, so a few seconds more do no harm.
         sleep(stage.span.min(Duration::from_secs(20)));
@@ -278,12 +280,12 @@ fn ten_minutes(stage: &Stage) -> Result<Vec<Figure>, String> {
     }
     let what = "`send`, memory with 10 minutes of music at 128 kbit/s";
     Ok(vec![Figure {
-        what,
+        what: what.into(),
         unit: "MiB",
         values,
-        goal: Some(20.0),
-        note: "10 + 1 a minute",
-        scene: "memory",
+        goal: Some(Goal::AtMost(20.0)),
+        note: "10 + 1 a minute".into(),
+        made_by: made_by("memory"),
     }])
 }
 
@@ -311,6 +313,11 @@ pub(crate) fn random_group(run: usize) -> SocketAddrV4 {
     let [a, b, c, d] = mixed.to_be_bytes();
     let port = 20_000 + 2 * (u16::from_be_bytes([c, d]) % 10_000);
     SocketAddrV4::new(Ipv4Addr::new(239, 255, a, b.clamp(1, 254)), port)
+}
+
+/// The command that makes the figures of a scene.
+pub(crate) fn made_by(scene: &str) -> String {
+    format!("cargo bench --bench figures -- {scene}")
 }
 
 fn first_packet_after(ears: &std::net::UdpSocket, began: Instant) -> Result<f64, String> {
