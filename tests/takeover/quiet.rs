@@ -23,8 +23,8 @@ fn changes(scene: &Scene, after_ns: i64) -> Vec<(usize, &'static str, i64)> {
     (0..scene.nodes.len()).flat_map(of_host).collect()
 }
 
-/// Each change of leader falls within 200 ms of a stall of more than [`EXCUSE_MS`].
-fn assert_no_change_without_a_stall(scene: &Scene, after_ns: i64) {
+/// Each change of leader falls within 200 ms of a stall of more than [`EXCUSE_MS`]; answers how many there were.
+fn assert_no_change_without_a_stall(scene: &Scene, after_ns: i64) -> usize {
     let mut long = stalls::log();
     long.retain(|stall: &Stall| stall.ms() > EXCUSE_MS);
     let changes = changes(scene, after_ns);
@@ -37,6 +37,7 @@ fn assert_no_change_without_a_stall(scene: &Scene, after_ns: i64) {
         .filter(|(_, _, at_ns)| stalls::touching(&long, *at_ns, *at_ns, 200).is_none())
         .collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
+    changes.len()
 }
 
 #[test]
@@ -65,7 +66,7 @@ fn quiet_station_has_one_sender_and_no_covers() {
         wire.repeats().len()
     );
     let note = format!(
-        "{} in stalls of the machine of more than 20 ms, which the test logs",
+        "{} in stalls of more than 20 ms, which the test logs; keepalived at its fastest: 78 takeovers at 20 % loss",
         covers.len() - false_ones
     );
     figure(
@@ -98,12 +99,15 @@ fn with_a_tenth_of_all_packets_lost_nobody_claims_but_in_a_stall() {
     let wire = scene.wire();
     println!("{} frames were sent twice", wire.repeats().len());
     assert_covers_only(&scene, &wire, lossy_ns);
-    assert_no_change_without_a_stall(&scene, lossy_ns);
+    let excused = assert_no_change_without_a_stall(&scene, lossy_ns);
+    let note = format!(
+        "{excused} in stalls of more than {EXCUSE_MS} ms; keepalived at its fastest: 78 at 20 % loss"
+    );
     figure(
-        "changes of leader in a minute with 10 % loss at every host",
+        "false changes of leader in a minute with 10 % loss at every host",
         ("", vec![0.0]),
         Goal::AtMost(0.0),
-        "keepalived at its fastest: 78 at 20 % loss",
+        &note,
         "tenth_of_all_packets",
     );
 }
