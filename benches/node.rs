@@ -153,7 +153,7 @@ fn steps(criterion: &mut Criterion) {
     assert_eq!(last.count() as u64, FRAMES);
     let mut group = criterion.benchmark_group("node, 1,000 frames");
     group.throughput(Throughput::Elements(FRAMES));
-    group.bench_function("leading, with a heir that confirms", |bencher| {
+    group.bench_function("leading, with an heir that confirms", |bencher| {
         bencher.iter_batched(
             leader,
             |node| lead(node, &shelf).packets.len(),
