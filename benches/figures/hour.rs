@@ -92,12 +92,12 @@ fn await_copy(events: &Path) -> Result<f64, String> {
     let deadline = Instant::now() + COPIED_WITHIN;
     while Instant::now() < deadline {
         let text = fs::read_to_string(events).unwrap_or_default();
-        let all = text
+        // The newest is the last.
+        let mut all = text
             .lines()
+            .rev()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let whole = all
-            .filter(|event| event["event"] == "replica" && event["complete"] == true)
-            .last();
+        let whole = all.find(|event| event["event"] == "replica" && event["complete"] == true);
         if let Some(bytes) = whole.and_then(|event| event["bytes"].as_f64()) {
             return Ok(bytes);
         }
