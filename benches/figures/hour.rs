@@ -74,14 +74,14 @@ pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
             "the standby’s CPU, once copied",
             "%",
             standby_cpu,
-            None,
+            Some(0.9),
             "snapcast 0.97, trx 1.7, and neither takes over".into(),
         ),
         figure(
             "the same with `--no-standby`: CPU",
             "%",
             plain_cpu,
-            None,
+            Some(0.9),
             "VLC 0.83, snapcast 0.97, trx 1.7".into(),
         ),
     ])

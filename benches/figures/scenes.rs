@@ -82,7 +82,7 @@ impl Stage {
         self.folder.join(name)
     }
 
-    /// For figures that hardly differ from run to run.
+    /// For figures that take long, or hardly differ from run to run.
     pub(crate) fn fewer_runs(&self) -> usize {
         self.runs.min(3)
     }
@@ -258,7 +258,7 @@ fn whole_mp3(stage: &Stage) -> Result<Vec<Figure>, String> {
 
 /// Per cent of a core of sending `music` from start to end, of the duration of the music.
 fn whole_file(stage: &Stage, music: &Path) -> Result<Vec<f64>, String> {
-    (0..stage.runs)
+    (0..stage.fewer_runs())
         .map(|run| {
             let sender = Process::start(lanradio("send", random_group(run)).arg(music))?;
             let cpu = sender.cpu_at_end(stage.span + Duration::from_secs(15))?;
