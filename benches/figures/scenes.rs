@@ -153,7 +153,12 @@ fn steady(stage: &Stage) -> Result<Vec<Figure>, String> {
         let floor_cpu = bare.cpu_percent(stage.span)?;
         drop(bare);
         sender.stop()?;
-        let tuned_in = tuned_in_ms(&events)?;
+        // One that heard nothing costs nothing, and proves nothing.
+        let received = last_number(&events, "stats", "received")?;
+        if received < stage.span.as_secs_f64() * 50.0 {
+            return Err(format!("the listener received {received} frames only"));
+        }
+        let tuned_in = last_number(&events, "tuned_in", "ms")?;
         let results = [
             send_cpu,
             listen_cpu,
@@ -328,15 +333,16 @@ fn first_packet_after(ears: &std::net::UdpSocket, began: Instant) -> Result<f64,
     Ok(began.elapsed().as_secs_f64() * 1000.0)
 }
 
-/// The `ms` of the event `tuned_in`: from the start of the process to its first frame.
-fn tuned_in_ms(events: &Path) -> Result<f64, String> {
+/// What the last event of this name says in this field.
+fn last_number(events: &Path, name: &str, field: &str) -> Result<f64, String> {
     let text = fs::read_to_string(events)
         .map_err(|error| format!("reading {}: {error}", events.display()))?;
     text.lines()
+        .rev()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find(|event| event["event"] == "tuned_in")
-        .and_then(|event| event["ms"].as_f64())
-        .ok_or_else(|| "the listener never tuned in".into())
+        .find(|event| event["event"] == name)
+        .and_then(|event| event[field].as_f64())
+        .ok_or_else(|| format!("the listener told of no {name}"))
 }
 
 fn number_from(variable: &str, default: usize) -> usize {
