@@ -19,15 +19,17 @@ mod watch;
 #[path = "../tests/sim/world.rs"]
 mod world;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use host::{Host, Shelf, config, payload};
-use lanradio::station::node::{Node, Output};
+use lanradio::station::node::{Fetch, Node, Output};
 use lanradio::time::Instant;
-use lanradio::wire::TrackId;
-use lanradio::wire::control::Message;
+use lanradio::wire::control::{Hello, Message};
+use lanradio::wire::election::{Confirm, Report, Standing};
 use lanradio::wire::media::MediaPacket;
+use lanradio::wire::{PlanDigest, TrackId};
 use world::{Feed, World};
 
 const TRACK: TrackId = TrackId([7; 16]);
@@ -55,56 +57,116 @@ fn leader() -> Node {
     node
 }
 
-/// Runs a leader to its end: what it sends, and when.
-fn lead(mut node: Node, shelf: &Shelf) -> Vec<(Instant, bool, Vec<u8>)> {
-    let mut sent = Vec::new();
+/// How the node that stands by says that it holds everything.
+fn standing() -> Standing {
+    Standing {
+        standby: true,
+        eligible: true,
+        complete: true,
+        ..Standing::default()
+    }
+}
+
+/// What a leader sent, and when; and each of its plans, by name.
+#[derive(Default)]
+struct Said {
+    packets: Vec<(Instant, bool, Vec<u8>)>,
+    plans: HashMap<PlanDigest, Vec<u8>>,
+}
+
+/// Runs a leader with one heir to its end. The heir says hello, and confirms each heartbeat.
+fn lead(mut node: Node, shelf: &Shelf) -> Said {
+    let heir = config(1, 0, 1);
+    let hello = Message::Hello(Hello {
+        node: heir.node,
+        name: heir.name.clone(),
+        founding: false,
+        station: Some(node.config().station),
+        standing: standing(),
+        report: Report::default(),
+        held_to: None,
+    });
+    let mut said = Said::default();
     while let Some(now) = node.poll_timeout() {
         node.handle_timeout(now, shelf);
         while let Some(output) = node.poll_output() {
             match output {
-                Output::Media(bytes) => sent.push((now, true, bytes)),
-                Output::Control { to: None, bytes } => sent.push((now, false, bytes)),
+                Output::Media(bytes) => said.packets.push((now, true, bytes)),
+                Output::Control { to: None, bytes } => {
+                    let message = Message::parse(&bytes).unwrap();
+                    if let Message::Heartbeat(beat) = message {
+                        let confirm = Message::Confirm(Confirm {
+                            station: beat.station,
+                            node: heir.node,
+                            term: beat.term,
+                            number: beat.number,
+                            plan: beat.plan,
+                            standing: standing(),
+                            accepts: None,
+                        });
+                        for answer in [&hello, &confirm] {
+                            node.handle_control(Host::addr(1), answer, now, now);
+                        }
+                        said.plans
+                            .entry(beat.plan)
+                            .or_insert_with(|| node.plan_bytes(beat.plan).unwrap());
+                    }
+                    said.packets.push((now, false, bytes));
+                }
                 _ => {}
             }
         }
     }
-    sent
+    said
+}
+
+/// The heir of this leader hears it to its end.
+fn follow(mut node: Node, said: &Said, shelf: &Shelf) -> Node {
+    for (now, is_media, bytes) in &said.packets {
+        let now = *now + Duration::from_micros(100);
+        if *is_media {
+            node.handle_media(&MediaPacket::parse(bytes).unwrap(), now, now);
+        } else {
+            node.handle_control(Host::addr(0), &Message::parse(bytes).unwrap(), now, now);
+        }
+        node.handle_timeout(now, shelf);
+        while let Some(output) = node.poll_output() {
+            if let Output::Fetch(Fetch::Plan { digest, .. }) = output {
+                let result = node.handle_plan(digest, &said.plans[&digest], now);
+                result.unwrap();
+            }
+        }
+    }
+    node
 }
 
 /// Each frame is a wake of its own, every fifth with a heartbeat.
 fn steps(criterion: &mut Criterion) {
     let shelf = shelf();
-    let sent = lead(leader(), &shelf);
+    let said = lead(leader(), &shelf);
     let station = config(0, 0, 1).station;
+    let new = || {
+        let mut node = Node::new(config(1, 0, 1), Instant::from_micros(0));
+        node.follow(Some(station));
+        node
+    };
+    let last = said.packets.iter().filter(|(_, is_media, _)| *is_media);
+    assert_eq!(last.count() as u64, FRAMES);
     let mut group = criterion.benchmark_group("node, 1,000 frames");
     group.throughput(Throughput::Elements(FRAMES));
-    group.bench_function("leading", |bencher| {
+    group.bench_function("leading, with an heir that confirms", |bencher| {
         bencher.iter_batched(
             leader,
-            |node| lead(node, &shelf).len(),
+            |node| lead(node, &shelf).packets.len(),
             BatchSize::SmallInput,
         );
     });
-    group.bench_function("following: packet in, heartbeat in, timeout", |bencher| {
-        let new = || {
-            let mut node = Node::new(config(1, 0, 1), Instant::from_micros(0));
-            node.follow(Some(station));
-            node
-        };
-        let follow = |mut node: Node| {
-            for (now, is_media, bytes) in &sent {
-                let now = *now + Duration::from_micros(100);
-                if *is_media {
-                    node.handle_media(&MediaPacket::parse(bytes).unwrap(), now, now);
-                } else {
-                    node.handle_control(Host::addr(0), &Message::parse(bytes).unwrap(), now, now);
-                }
-                node.handle_timeout(now, &shelf);
-                while node.poll_output().is_some() {}
-            }
-            node
-        };
-        bencher.iter_batched(new, follow, BatchSize::SmallInput);
+    group.bench_function("standing by: packet in, heartbeat in, timeout", |bencher| {
+        bencher.iter_batched(
+            new,
+            |node| follow(node, &said, &shelf),
+            BatchSize::SmallInput,
+        );
     });
     group.finish();
 }

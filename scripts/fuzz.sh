@@ -22,18 +22,35 @@ RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
 
 [ $# -gt 0 ] || set -- $(sed -n '/^\[\[bin\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' fuzz/Cargo.toml)
 [ $# -gt 0 ] || { echo "fuzz/Cargo.toml names no targets" >&2; exit 1; }
-for name in "$@"; do
-    learned=$target_dir/corpus/$name seeds=fuzz/corpus/$name
+fuzz() { # fuzz TARGET: its log lies beside the targets
+    local name=$1 learned=$target_dir/corpus/$1 seeds=fuzz/corpus/$1
     mkdir -p "$learned" fuzz/artifacts
     [ -d "$seeds" ] || seeds=
-    log=$target_dir/$name.log
-    if ! "$target_dir/$host/release/$name" -max_total_time="$seconds" -max_len=2048 -rss_limit_mb=1024 -timeout=10 \
-        -artifact_prefix="fuzz/artifacts/$name-" -print_final_stats=1 "$learned" $seeds </dev/null >"$log" 2>&1; then
-        tail -n 40 "$log" >&2
-        echo "fuzz target $name failed: see above and fuzz/artifacts/; the whole log is $log" >&2
-        exit 1
-    fi
-    runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-    echo "fuzz target $name: ${runs:-?} inputs in $seconds s, nothing found"
-    [ -z "${FUZZ_REPORT:-}" ] || echo "$name ${runs:-?} $seconds" >>"$FUZZ_REPORT"
+    "$target_dir/$host/release/$name" -max_total_time="$seconds" -max_len=2048 -rss_limit_mb=1024 -timeout=10 \
+        -artifact_prefix="fuzz/artifacts/$name-" -print_final_stats=1 "$learned" $seeds </dev/null >"$target_dir/$name.log" 2>&1
+}
+
+# Each keeps one core busy: as many at a time as there are cores.
+cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+while [ $# -gt 0 ]; do
+    batch=("${@:1:cores}") pids=()
+    shift "${#batch[@]}"
+    for name in "${batch[@]}"; do
+        fuzz "$name" &
+        pids+=($!)
+    done
+    failed=
+    for n in "${!batch[@]}"; do
+        name=${batch[n]} log=$target_dir/${batch[n]}.log
+        if ! wait "${pids[n]}"; then
+            tail -n 40 "$log" >&2
+            echo "fuzz target $name failed: see above and fuzz/artifacts/; the whole log is $log" >&2
+            failed=yes
+            continue
+        fi
+        runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+        echo "fuzz target $name: ${runs:-?} inputs in $seconds s, nothing found"
+        [ -z "${FUZZ_REPORT:-}" ] || echo "$name ${runs:-?} $seconds" >>"$FUZZ_REPORT"
+    done
+    [ -z "$failed" ] || exit 1
 done

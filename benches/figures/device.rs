@@ -6,8 +6,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::process::Process;
-use crate::report::Figure;
-use crate::scenes::{Stage, lanradio, random_group};
+use crate::report::{Figure, Goal};
+use crate::scenes::{Stage, lanradio, made_by, random_group};
 use crate::sound_server::Server;
 
 /// How often the device goes and returns, for each run of the other figures.
@@ -19,7 +19,7 @@ const FRAME_BYTES: usize = 8;
 pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
     let music = stage.music("device.wav", Duration::from_secs(30), 48_000)?;
     let (mut cpu, mut memory, mut returns) = (Vec::new(), Vec::new(), Vec::new());
-    for run in 0..stage.runs {
+    for run in 0..stage.fewer_runs() {
         let mut server = Server::prepare();
         server.try_run()?;
         let group = random_group(run);
@@ -41,13 +41,13 @@ pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
     }
     returns.sort_by(f64::total_cmp);
     let p90 = returns[(returns.len() * 9).div_ceil(10) - 1];
-    let figure = |what, unit, values, goal, note| Figure {
-        what,
+    let figure = |what: &str, unit, values, goal, note: &str| Figure {
+        what: what.into(),
         unit,
         values,
-        goal: Some(goal),
-        note,
-        scene: "device",
+        goal: Some(Goal::AtMost(goal)),
+        note: note.into(),
+        made_by: made_by("device"),
     };
     let note = "through ALSA\u{2019}s pulse plugin; trx 1.7, GStreamer 1.7";
     Ok(vec![

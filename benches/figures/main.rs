@@ -1,6 +1,6 @@
 //! What does lanradio cost? The figures of the README, from the real binary on loopback, with the floor and a peer beside it.
 //!
-//!     cargo bench --bench figures -- steady wav mp3 memory trx      (or: all)
+//!     cargo bench --bench figures -- steady wav mp3 memory hour device trx      (or: all)
 //!
 //! Each is the median of FIGURES_RUNS (5) runs of FIGURES_SECONDS (30). Every figure of one run comes from the same minutes of
 //! the same machine, since figures of different days cannot be compared. The rows go to standard output and, if FIGURES_OUT is
@@ -18,6 +18,8 @@
 mod device;
 #[cfg(target_os = "linux")]
 mod floor;
+#[cfg(target_os = "linux")]
+mod hour;
 #[cfg(target_os = "linux")]
 mod process;
 #[cfg(target_os = "linux")]

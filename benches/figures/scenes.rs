@@ -9,14 +9,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::process::Process;
-use crate::report::Figure;
-use crate::{device, floor, trx};
+use crate::report::{Figure, Goal};
+use crate::{device, floor, hour, trx};
 
-const SCENES: [(&str, Scene); 6] = [
+const SCENES: [(&str, Scene); 7] = [
     ("steady", steady),
     ("wav", whole_wav),
     ("mp3", whole_mp3),
     ("memory", ten_minutes),
+    ("hour", hour::scene),
     ("device", device::scene),
     ("trx", trx::scene),
 ];
@@ -81,29 +82,30 @@ impl Stage {
         self.folder.join(name)
     }
 
+    /// For figures that take long, or hardly differ from run to run.
+    pub(crate) fn fewer_runs(&self) -> usize {
+        self.runs.min(3)
+    }
+
     /// The demo's music, over and over for `length`, in the format that the name's ending says.
     pub(crate) fn music(&self, name: &str, length: Duration, rate: u32) -> Result<PathBuf, String> {
+        let format = format!("-ar {rate} -b:a 192k");
+        self.make(name, length, &format)
+    }
+
+    /// The same as it is, without encoding it anew: a long one is made at once, and small.
+    pub(crate) fn copied_music(&self, name: &str, length: Duration) -> Result<PathBuf, String> {
+        self.make(name, length, "-c copy")
+    }
+
+    fn make(&self, name: &str, length: Duration, format: &str) -> Result<PathBuf, String> {
         let path = self.file(name);
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo.ogg");
         let status = Command::new("ffmpeg")
-            .args([
-                "-hide_banner",
-                "-loglevel",
-                "error",
-                "-y",
-                "-stream_loop",
-                "-1",
-                "-i",
-                source,
-            ])
-            .args([
-                "-t",
-                &length.as_secs_f64().to_string(),
-                "-ar",
-                &rate.to_string(),
-                "-b:a",
-                "192k",
-            ])
+            .args("-hide_banner -loglevel error -y -stream_loop -1 -i".split(' '))
+            .arg(source)
+            .args(["-t", &length.as_secs_f64().to_string()])
+            .args(format.split(' '))
             .arg(&path)
             .stdin(Stdio::null())
             .status();
@@ -151,7 +153,12 @@ fn steady(stage: &Stage) -> Result<Vec<Figure>, String> {
         let floor_cpu = bare.cpu_percent(stage.span)?;
         drop(bare);
         sender.stop()?;
-        let tuned_in = tuned_in_ms(&events)?;
+        // One that heard nothing costs nothing, and proves nothing.
+        let received = last_number(&events, "stats", "received")?;
+        if received < stage.span.as_secs_f64() * 50.0 {
+            return Err(format!("the listener received {received} frames only"));
+        }
+        let tuned_in = last_number(&events, "tuned_in", "ms")?;
         let results = [
             send_cpu,
             listen_cpu,
@@ -172,13 +179,13 @@ fn steady(stage: &Stage) -> Result<Vec<Figure>, String> {
         tuned_in,
         first_packet,
     ] = values;
-    let figure = |what, unit, values, goal, note| Figure {
-        what,
+    let figure = |what: &str, unit, values, goal: Option<f64>, note: &str| Figure {
+        what: what.into(),
         unit,
         values,
-        goal,
-        note,
-        scene: "steady",
+        goal: goal.map(Goal::AtMost),
+        note: note.into(),
+        made_by: made_by("steady"),
     };
     Ok(vec![
         figure(
@@ -203,10 +210,10 @@ fn steady(stage: &Stage) -> Result<Vec<Figure>, String> {
             "what nobody can beat here",
         ),
         figure(
-            "`listen --output null`, memory",
+            "`listen --output null`, memory (a standby, with its copy of 30 s)",
             "MiB",
             listen_mib,
-            Some(8.0),
+            Some(12.0),
             "trx 5.9, snapcast 8.6, GStreamer 13.7",
         ),
         figure(
@@ -231,12 +238,12 @@ fn whole_wav(stage: &Stage) -> Result<Vec<Figure>, String> {
     let values = whole_file(stage, &music)?;
     let what = "`send`, all of a 48 kHz WAV with its encoding";
     Ok(vec![Figure {
-        what,
+        what: what.into(),
         unit: "%",
         values,
-        goal: Some(1.5),
-        note: "trx 1.9, snapcast 2.7",
-        scene: "wav",
+        goal: Some(Goal::AtMost(1.5)),
+        note: "trx 1.9, snapcast 2.7".into(),
+        made_by: made_by("wav"),
     }])
 }
 
@@ -245,18 +252,18 @@ fn whole_mp3(stage: &Stage) -> Result<Vec<Figure>, String> {
     let values = whole_file(stage, &music)?;
     let what = "`send`, all of a 44.1 kHz mp3 with its encoding";
     Ok(vec![Figure {
-        what,
+        what: what.into(),
         unit: "%",
         values,
-        goal: Some(2.0),
-        note: "trx 1.9, snapcast 2.7",
-        scene: "mp3",
+        goal: Some(Goal::AtMost(2.0)),
+        note: "trx 1.9, snapcast 2.7".into(),
+        made_by: made_by("mp3"),
     }])
 }
 
 /// Per cent of a core of sending `music` from start to end, of the duration of the music.
 fn whole_file(stage: &Stage, music: &Path) -> Result<Vec<f64>, String> {
-    (0..stage.runs)
+    (0..stage.fewer_runs())
         .map(|run| {
             let sender = Process::start(lanradio("send", random_group(run)).arg(music))?;
             let cpu = sender.cpu_at_end(stage.span + Duration::from_secs(15))?;
@@ -269,7 +276,7 @@ fn whole_file(stage: &Stage, music: &Path) -> Result<Vec<f64>, String> {
 fn ten_minutes(stage: &Stage) -> Result<Vec<Figure>, String> {
     let music = stage.music("long.wav", Duration::from_secs(600), 48_000)?;
     let mut values = Vec::new();
-    for run in 0..stage.runs {
+    for run in 0..stage.fewer_runs() {
         let sender = Process::start(lanradio("send", random_group(run)).arg(&music))?;
         // Ten minutes are encoded in 5 to 8 s; the peak only grows, so a few seconds more do no harm.
         sleep(stage.span.min(Duration::from_secs(20)));
@@ -278,12 +285,12 @@ fn ten_minutes(stage: &Stage) -> Result<Vec<Figure>, String> {
     }
     let what = "`send`, memory with 10 minutes of music at 128 kbit/s";
     Ok(vec![Figure {
-        what,
+        what: what.into(),
         unit: "MiB",
         values,
-        goal: Some(20.0),
-        note: "10 + 1 a minute",
-        scene: "memory",
+        goal: Some(Goal::AtMost(20.0)),
+        note: "10 + 1 a minute".into(),
+        made_by: made_by("memory"),
     }])
 }
 
@@ -313,6 +320,11 @@ pub(crate) fn random_group(run: usize) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::new(239, 255, a, b.clamp(1, 254)), port)
 }
 
+/// The command that makes the figures of a scene.
+pub(crate) fn made_by(scene: &str) -> String {
+    format!("cargo bench --bench figures -- {scene}")
+}
+
 fn first_packet_after(ears: &std::net::UdpSocket, began: Instant) -> Result<f64, String> {
     ears.set_read_timeout(Some(Duration::from_secs(5)))
         .map_err(|error| error.to_string())?;
@@ -321,15 +333,16 @@ fn first_packet_after(ears: &std::net::UdpSocket, began: Instant) -> Result<f64,
     Ok(began.elapsed().as_secs_f64() * 1000.0)
 }
 
-/// The `ms` of the event `tuned_in`: from the start of the process to its first frame.
-fn tuned_in_ms(events: &Path) -> Result<f64, String> {
+/// What the last event of this name says in this field.
+fn last_number(events: &Path, name: &str, field: &str) -> Result<f64, String> {
     let text = fs::read_to_string(events)
         .map_err(|error| format!("reading {}: {error}", events.display()))?;
     text.lines()
+        .rev()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find(|event| event["event"] == "tuned_in")
-        .and_then(|event| event["ms"].as_f64())
-        .ok_or_else(|| "the listener never tuned in".into())
+        .find(|event| event["event"] == name)
+        .and_then(|event| event[field].as_f64())
+        .ok_or_else(|| format!("the listener told of no {name}"))
 }
 
 fn number_from(variable: &str, default: usize) -> usize {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::process::Process;
 use crate::report::Figure;
-use crate::scenes::Stage;
+use crate::scenes::{Stage, made_by};
 use crate::sound_server::Server;
 
 /// Two figures of trx, or rows that say why there are none.
 pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
     let (mut send, mut listen) = (Vec::new(), Vec::new());
-    for _ in 0..stage.runs {
+    for _ in 0..stage.fewer_runs() {
         match measure(stage) {
             Ok((tx, rx)) => {
                 send.push(tx);
@@ -25,13 +25,14 @@ pub(crate) fn scene(stage: &Stage) -> Result<Vec<Figure>, String> {
             }
         }
     }
-    let figure = |what, values| Figure {
-        what,
+    let note = "128 kbit/s; through ALSA’s pulse plugin, which costs, too";
+    let figure = |what: &str, values| Figure {
+        what: what.into(),
         unit: "%",
         values,
         goal: None,
-        note: "128 kbit/s; through ALSA’s pulse plugin, which costs, too",
-        scene: "trx",
+        note: note.into(),
+        made_by: made_by("trx"),
     };
     Ok(vec![
         figure("trx, sender (`trx-tx`)", send),

@@ -390,7 +390,8 @@ impl Member {
         }
         self.told.insert(track, (held, frames));
         let total = frames.unwrap_or(self.library.end(track));
-        let fields = json!({ "track": track.to_string(), "held": held, "total": total, "complete": complete });
+        let (track, bytes) = (track.to_string(), self.library.bytes(track));
+        let fields = json!({ "track": track, "held": held, "total": total, "complete": complete, "bytes": bytes });
         session.events.write("replica", fields);
     }
 

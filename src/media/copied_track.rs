@@ -2,7 +2,8 @@
 //!
 //! They come in any order: heard on air one by one, fetched a second at a time. Each second is a block; while it has holes its
 //! packets are held one by one, and when it is full they are put together, so that a copied track takes no more memory than
-//! an encoded one.
+//! an encoded one. How far a standby could go on is asked ten times a second: the runs of frames without a hole answer that,
+//! however long the track is.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ const BLOCK: u64 = BLOCK_PACKETS as u64;
 pub struct CopiedTrack {
     id: TrackId,
     blocks: BTreeMap<u64, Block>,
+    /// Runs of held frames, first frame to one past the last: they neither overlap nor touch.
+    runs: BTreeMap<u64, u64>,
     /// Frames of which packets are held.
     held: u64,
     bytes: usize,
@@ -36,6 +39,7 @@ impl CopiedTrack {
         CopiedTrack {
             id,
             blocks: BTreeMap::new(),
+            runs: BTreeMap::new(),
             held: 0,
             bytes: 0,
         }
@@ -72,7 +76,18 @@ impl CopiedTrack {
         if packets.iter().all(Option::is_some) {
             *block = put_together(packets);
         }
+        self.join_runs(k);
         Ok(true)
+    }
+
+    /// Frame `k` is held now: alone, at one end of a run, or between two.
+    fn join_runs(&mut self, k: u64) {
+        let end = self.runs.remove(&(k + 1)).unwrap_or(k + 1);
+        let before = self.runs.range_mut(..k).next_back();
+        match before.filter(|(_, before_end)| **before_end == k) {
+            Some((_, before_end)) => *before_end = end,
+            None => drop(self.runs.insert(k, end)),
+        }
     }
 
     /// The packet of frame `k`, if it is held.
@@ -86,35 +101,13 @@ impl CopiedTrack {
 
     /// How many frames are held without a hole, from frame `k` on.
     pub fn held_from(&self, k: u64) -> u64 {
-        let mut at = k;
-        for (number, block) in self.blocks.range(k / BLOCK..) {
-            if *number != at / BLOCK {
-                break;
-            }
-            at = match block {
-                Block::Full { .. } => (number + 1) * BLOCK,
-                Block::Partial(packets) => {
-                    let rest = packets[(at % BLOCK) as usize..].iter();
-                    at + rest.take_while(|packet| packet.is_some()).count() as u64
-                }
-            };
-            if !at.is_multiple_of(BLOCK) {
-                break;
-            }
-        }
-        at - k
+        let run = self.runs.range(..=k).next_back();
+        run.map_or(0, |(_, end)| end.saturating_sub(k))
     }
 
     /// One past the last frame that is held.
     pub fn end(&self) -> u64 {
-        let last = self.blocks.iter().next_back();
-        last.map_or(0, |(number, block)| match block {
-            Block::Full { .. } => (number + 1) * BLOCK,
-            Block::Partial(packets) => {
-                let last = packets.iter().rposition(Option::is_some);
-                number * BLOCK + last.map_or(0, |last| last as u64 + 1)
-            }
-        })
+        self.runs.last_key_value().map_or(0, |(_, end)| *end)
     }
 
     /// How many frames are held.
@@ -157,6 +150,13 @@ impl CopiedTrack {
             self.held -= frames as u64;
             self.bytes -= bytes + 2 * frames;
             first.remove();
+        }
+        let kept = k / BLOCK * BLOCK;
+        let after = self.runs.split_off(&kept);
+        let across = self.runs.last_key_value().map_or(0, |(_, end)| *end);
+        self.runs = after;
+        if across > kept {
+            self.runs.insert(kept, across);
         }
     }
 }
@@ -213,8 +213,9 @@ mod tests {
             (copy.get(49), copy.held(), copy.held_from(50)),
             (None, 70, 70)
         );
+        assert_eq!((copy.held_from(49), copy.end()), (0, 120));
         copy.drop_before(1_000);
-        assert_eq!((copy.held(), copy.bytes_held()), (0, 0));
+        assert_eq!((copy.held(), copy.bytes_held(), copy.end()), (0, 0, 0));
     }
 
     #[test]

@@ -177,6 +177,15 @@ impl Library {
         }
     }
 
+    /// Bytes of packets of a track in memory.
+    pub fn bytes(&self, track: TrackId) -> u64 {
+        let bytes = match self.own(track) {
+            Some(own) => own.bytes_held(),
+            None => self.copy(track).map_or(0, CopiedTrack::bytes_held),
+        };
+        bytes as u64
+    }
+
     /// How much may be held.
     pub fn budget_bytes(&self) -> u64 {
         self.budget_bytes

@@ -59,6 +59,16 @@ pub(crate) fn wraps(station: StationId, first: u64) -> [FrameIndex; 2] {
     [FrameIndex(seq_wrap), FrameIndex(ts_wrap)]
 }
 
+fn kind(message: &Message) -> &'static str {
+    match message {
+        Message::Hello(_) => "hellos",
+        Message::Heartbeat(_) => "heartbeats",
+        Message::Confirm(_) => "confirmations",
+        Message::Ask(_) | Message::Reply(_) => "questions and answers",
+        Message::Stale(_) => "others",
+    }
+}
+
 impl World {
     pub(crate) fn violate(&mut self, invariant: &'static str, text: String) {
         self.say(&format!("!! {invariant}: {text}"));
@@ -111,7 +121,10 @@ impl World {
     /// A host sends a control message.
     pub(crate) fn sent_control(&mut self, number: usize, bytes: &[u8]) {
         let me = self.hosts[number].node.config().node;
-        match Message::parse(bytes).expect("our own message") {
+        let message = Message::parse(bytes).expect("our own message");
+        let sent = self.sent.entry(kind(&message)).or_default();
+        *sent = (sent.0 + 1, sent.1 + bytes.len() as u64);
+        match message {
             Message::Heartbeat(_) => self.speaks(number, "a heartbeat"),
             Message::Ask(ask) => {
                 self.speaks(number, "a question");

@@ -10,6 +10,7 @@
 //! * `directed`: runs that aim at one invariant: crash after crash, a hundred takeovers
 //! * `scenarios`: named runs, with their transcripts in `transcripts/`
 //! * `seeds`: random runs by the thousand
+//! * `traffic`: what all that costs on the network
 //! * `flaws`: deliberately broken nodes, each caught by an invariant
 
 #![allow(
@@ -23,8 +24,11 @@ mod faults;
 #[cfg(debug_assertions)]
 mod flaws;
 mod host;
+#[path = "../../benches/figures/report.rs"]
+mod report;
 mod scenarios;
 mod seeds;
 mod telling;
+mod traffic;
 mod watch;
 mod world;

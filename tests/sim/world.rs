@@ -102,6 +102,8 @@ pub(crate) struct World {
     /// One line for each thing that somebody might want to know.
     pub(crate) transcript: Vec<String>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
+    /// Control messages by kind: how many, and their bytes. One to the group counts once.
+    pub(crate) sent: BTreeMap<&'static str, (u64, u64)>,
     /// Which host a node is on, by the short id.
     pub(crate) names: BTreeMap<u32, usize>,
     /// How long each track is, by the beginning of its id.
@@ -145,6 +147,7 @@ impl World {
             violations: Vec::new(),
             transcript: Vec::new(),
             counts: BTreeMap::new(),
+            sent: BTreeMap::new(),
             names: BTreeMap::new(),
             tracks: BTreeMap::new(),
             disturbed_at: 0,

@@ -2,11 +2,12 @@
 
 use nix::sys::signal::Signal;
 
+use crate::report::Goal;
 use crate::scene::{HEIRS, LISTENERS, SENDER, Scene, random_between, sleep_until, summary};
 use crate::song::Song;
 use crate::stalls::{self, now_ns};
 use crate::wire::{COVER, Expected, Trouble, Wire};
-use crate::{measure, times};
+use crate::{figure, measure, times};
 
 const SECOND: i64 = 1_000_000_000;
 /// So many stations play at the same time.
@@ -114,19 +115,48 @@ fn leader_killed_at_random_instants_is_replaced_and_nobody_hears_it() {
         figures.retain(|one| !one.stalled);
     }
     let all = |get: fn(&Figures) -> f64| figures.iter().map(get).collect::<Vec<_>>();
-    let (replaced, late) = (all(|one| one.replaced_ms), all(|one| one.late_ms));
+    let (replaced, led) = (all(|one| one.replaced_ms), all(|one| one.took_over_ms));
+    let late = all(|one| one.late_ms);
     println!("kill to first replacement, ms: {}", summary(&replaced));
-    println!(
-        "kill to took_over, ms: {}",
-        summary(&all(|one| one.took_over_ms))
-    );
+    println!("kill to took_over, ms: {}", summary(&led));
     println!(
         "kill to the last listener's leader event, ms: {}",
         summary(&all(|one| one.followed_ms))
     );
     println!("latest frame after the kill, ms: {}", summary(&late));
+    write_figures(replaced, led, stalled);
     let p90 = measure::percentile(&late, 90.0);
     assert!(stalled == figures.len() || p90 <= 60.0, "p90 {p90} ms late");
+}
+
+/// Those of the README. Beside them what was measured of others on another day (FACTS of the project).
+fn write_figures(replaced_ms: Vec<f64>, led_ms: Vec<f64>, stalled: usize) {
+    const TEST: &str = "random_instants";
+    let p90 = measure::percentile(&replaced_ms, 90.0);
+    let p90_note = format!(
+        "keepalived at its fastest, p99: 37; {stalled} kills in stalls of the machine left out"
+    );
+    figure(
+        "`kill -9` of the leader to the first packet of another node",
+        ("ms", replaced_ms),
+        Goal::AtMost(40.0),
+        "keepalived by default 3,107, at its fastest 31.6 (with 78 false takeovers a minute at 20 % loss)",
+        TEST,
+    );
+    figure(
+        "the same, 90th percentile",
+        ("ms", vec![p90]),
+        Goal::AtMost(60.0),
+        &p90_note,
+        TEST,
+    );
+    figure(
+        "`kill -9` of the leader to the election of the next one (covers are on air meanwhile)",
+        ("ms", led_ms),
+        Goal::AtMost(350.0),
+        "etcd by default 1,396, at its fastest 54",
+        TEST,
+    );
 }
 
 /// The blocks that a listener heard otherwise than they were sent, and that no stall explains.
@@ -147,11 +177,11 @@ fn unexplained(killed: &Killed, wire: &Wire, host: usize) -> Vec<usize> {
 
 #[test]
 fn with_a_buffer_of_100_ms_a_takeover_is_heard_in_stalls_only() {
-    const SIDE_BY_SIDE: usize = 3;
     let runs = times(3, 30);
+    let abreast = times(3, ABREAST);
     let mut clean = 0;
-    for _ in 0..runs / SIDE_BY_SIDE {
-        let Some(all) = Killed::at_random(SIDE_BY_SIDE, &["--buffer", "100ms"]) else {
+    for _ in 0..runs / abreast {
+        let Some(all) = Killed::at_random(abreast, &["--buffer", "100ms"]) else {
             return;
         };
         for killed in all {
@@ -167,6 +197,13 @@ fn with_a_buffer_of_100_ms_a_takeover_is_heard_in_stalls_only() {
         }
     }
     println!("{clean} of {runs} at 100 ms are identical everywhere");
+    figure(
+        "kills at a buffer of 100 ms after which all four listeners have the identical sound",
+        ("of 30", vec![clean as f64]),
+        Goal::AtLeast(27.0),
+        "the others only where the machine stalled",
+        "buffer_of_100_ms",
+    );
     assert!(
         clean * 10 >= runs * 9 || runs < 10,
         "{clean} of {runs} are clean"

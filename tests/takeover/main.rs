@@ -8,7 +8,8 @@
 //! A stalling machine makes standbys send frames that the leader was about to send, rightly. So threads of the test itself
 //! log when the machine stood still (`stalls`), and only what coincides with that is excused.
 //!
-//! Needs what the LAN tests need. `LANRADIO_PROOF=1` runs the full counts, `LANRADIO_KEEP=1` keeps the files. One scenario:
+//! Needs what the LAN tests need. `LANRADIO_PROOF=1` runs the full counts and writes the figures of the README (to the file
+//! that FIGURES_OUT names, see `report`), `LANRADIO_KEEP=1` keeps the files. One scenario:
 //! `cargo test --test takeover -- --nocapture NAME`.
 #![allow(
     clippy::disallowed_methods,
@@ -30,6 +31,8 @@ mod net;
 mod process;
 #[path = "../lan/reference.rs"]
 mod reference;
+#[path = "../../benches/figures/report.rs"]
+mod report;
 #[path = "../interop/judge.rs"]
 mod sound;
 #[path = "../interop/tools.rs"]
@@ -54,8 +57,35 @@ mod quiet;
 mod returning;
 mod safe;
 
+use report::{Figure, Goal};
+
+/// Whether the full counts are asked for.
+fn in_full() -> bool {
+    std::env::var_os("LANRADIO_PROOF").is_some_and(|value| value == "1")
+}
+
 /// How often something is tried: in `make test`, and in `make proof`.
 fn times(test: usize, proof: usize) -> usize {
-    let in_full = std::env::var_os("LANRADIO_PROOF").is_some_and(|value| value == "1");
-    if in_full { proof } else { test }
+    if in_full() { proof } else { test }
+}
+
+/// Writes a figure of a full run; with fewer counts it would be none.
+fn figure(
+    what: &str,
+    (unit, values): (&'static str, Vec<f64>),
+    goal: Goal,
+    note: &str,
+    test: &str,
+) {
+    let figure = Figure {
+        what: what.into(),
+        unit,
+        values,
+        goal: Some(goal),
+        note: note.into(),
+        made_by: format!("LANRADIO_PROOF=1 cargo test --test takeover -- --nocapture {test}"),
+    };
+    if in_full() {
+        figure.write().unwrap();
+    }
 }

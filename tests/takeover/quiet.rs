@@ -1,10 +1,11 @@
 //! Nobody died: does everybody keep still, on a network that is good and on one that loses a tenth?
 
+use crate::report::Goal;
 use crate::scene::{HEIRS, LISTENERS, SENDER, Scene};
 use crate::song::Song;
 use crate::stalls::{self, Stall, now_ns};
-use crate::times;
 use crate::wire::{Expected, Trouble, Wire};
+use crate::{figure, times};
 
 const SECOND: i64 = 1_000_000_000;
 /// A leader that did not run for so long was rightly given up.
@@ -22,8 +23,8 @@ fn changes(scene: &Scene, after_ns: i64) -> Vec<(usize, &'static str, i64)> {
     (0..scene.nodes.len()).flat_map(of_host).collect()
 }
 
-/// Each change of leader falls within 200 ms of a stall of more than [`EXCUSE_MS`].
-fn assert_no_change_without_a_stall(scene: &Scene, after_ns: i64) {
+/// Each change of leader falls within 200 ms of a stall of more than [`EXCUSE_MS`]; answers how many there were.
+fn assert_no_change_without_a_stall(scene: &Scene, after_ns: i64) -> usize {
     let mut long = stalls::log();
     long.retain(|stall: &Stall| stall.ms() > EXCUSE_MS);
     let changes = changes(scene, after_ns);
@@ -36,6 +37,7 @@ fn assert_no_change_without_a_stall(scene: &Scene, after_ns: i64) {
         .filter(|(_, _, at_ns)| stalls::touching(&long, *at_ns, *at_ns, 200).is_none())
         .collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
+    changes.len()
 }
 
 #[test]
@@ -52,11 +54,27 @@ fn quiet_station_has_one_sender_and_no_covers() {
         ..scene.expected()
     });
     scene.assert_heard(&LISTENERS, &wire);
-    let covers = |heir: &usize| scene.events_after(*heir, "covering", settled_ns).len();
-    let covers: usize = HEIRS.iter().map(covers).sum();
+    let covers = |heir: &usize| scene.events_after(*heir, "covering", settled_ns);
+    let covers: Vec<_> = HEIRS.iter().flat_map(covers).collect();
+    let log = stalls::log();
+    let unexplained = |at_ns: i64| stalls::touching(&log, at_ns, at_ns, 100).is_none();
+    let false_ones = covers.iter().filter(|(at_ns, _)| unexplained(*at_ns));
+    let false_ones = false_ones.count();
     println!(
-        "{covers} covers in {seconds} s, of {} repeats",
+        "{} covers in {seconds} s, {false_ones} of them outside stalls; {} repeats",
+        covers.len(),
         wire.repeats().len()
+    );
+    let note = format!(
+        "{} in stalls of more than 20 ms, which the test logs; keepalived at its fastest: 78 takeovers at 20 % loss",
+        covers.len() - false_ones
+    );
+    figure(
+        "false covers in a quiet minute of five hosts",
+        ("", vec![false_ones as f64]),
+        Goal::AtMost(0.0),
+        &note,
+        "quiet_station",
     );
     assert_no_change_without_a_stall(&scene, settled_ns);
 }
@@ -81,7 +99,17 @@ fn with_a_tenth_of_all_packets_lost_nobody_claims_but_in_a_stall() {
     let wire = scene.wire();
     println!("{} frames were sent twice", wire.repeats().len());
     assert_covers_only(&scene, &wire, lossy_ns);
-    assert_no_change_without_a_stall(&scene, lossy_ns);
+    let excused = assert_no_change_without_a_stall(&scene, lossy_ns);
+    let note = format!(
+        "{excused} in stalls of more than {EXCUSE_MS} ms; keepalived at its fastest: 78 at 20 % loss"
+    );
+    figure(
+        "false changes of leader in a minute with 10 % loss at every host",
+        ("", vec![0.0]),
+        Goal::AtMost(0.0),
+        &note,
+        "tenth_of_all_packets",
+    );
 }
 
 /// The leader sent every frame; what others sent were copies of the same.

@@ -142,8 +142,9 @@ impl Scene {
 
     /// Waits until the programme is over and all nodes but the `gone` ones have ended well.
     pub(crate) fn end(&mut self, gone: &[usize]) {
+        let song_s = self.song.payloads.len() as u64 / 50;
         for host in (0..self.nodes.len()).filter(|host| !gone.contains(host)) {
-            self.nodes[host].wait_for_code(60, 0);
+            self.nodes[host].wait_for_code(song_s + 60, 0);
         }
     }
 

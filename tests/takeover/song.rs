@@ -12,8 +12,9 @@ use crate::music::{self, Music};
 use crate::net::Lan;
 use crate::reference;
 
-/// Longer songs are this much of music, again and again: composing takes time that others need.
-const COMPOSED_S: usize = 30;
+/// Longer songs are this much of music, again and again: composing takes time that others need. It is more than what ffmpeg
+/// records, since a place in music that comes again cannot be told.
+const COMPOSED_S: usize = 70;
 
 /// Seconds, and whether the sides are exchanged.
 type Name = (usize, bool);
