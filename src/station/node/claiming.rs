@@ -15,7 +15,7 @@ use super::roles::Role;
 use super::{Frames, Node};
 use crate::time::Instant;
 use crate::wire::control::Message;
-use crate::wire::election::{Ask, MAX_HEIRS, Refusal, Reply, Round};
+use crate::wire::election::{Ask, MAX_HEIRS, MAX_LEAP, Refusal, Reply, Round};
 use crate::wire::{FrameIndex, NodeId, Term};
 
 /// When the copies of a question are sent, after the first.
@@ -107,7 +107,7 @@ pub(super) struct Voter {
 
 impl Voter {
     /// The highest counter in which a vote was given.
-    fn counter(&self) -> u32 {
+    pub(super) fn counter(&self) -> u32 {
         self.granted.map_or(0, |(counter, ..)| counter)
     }
 
@@ -331,6 +331,9 @@ impl Node {
         {
             return;
         }
+        if !self.replies.spend(self.latest) {
+            return self.refuse(super::doubting::Doubt::Flood, Some(from));
+        }
         let refusal = self.refusal(ask);
         if let (None, Round::Vote { counter }) = (refusal, ask.round) {
             self.voter.granted = Some((counter, ask.node, self.latest));
@@ -411,7 +414,7 @@ impl Node {
         asking.told = asking.told.max(
             reply
                 .counter
-                .min(following.term.counter.saturating_add(1 << 20)),
+                .min(following.term.counter.saturating_add(MAX_LEAP)),
         );
         match reply.refusal {
             Some(refusal) => {

@@ -13,7 +13,7 @@ use super::following::Following;
 use super::roles::{Phase, Role};
 use super::{Event, Node};
 use crate::time::Instant;
-use crate::wire::control::{Heartbeat, State};
+use crate::wire::control::{Heartbeat, Message, State};
 use crate::wire::election::{GRACE, Stale};
 use crate::wire::ids::ShortTerm;
 use crate::wire::{FrameIndex, Term};
@@ -34,6 +34,8 @@ const RESIGN_FRAMES: u64 = 2;
 const AWAY: Duration = Duration::from_millis(200);
 /// How long it listens then before it speaks.
 const LISTEN: Duration = Duration::from_millis(45);
+/// Stale leaders are told so at most this often.
+const STALE_EVERY: Duration = Duration::from_millis(100);
 
 /// Another leader of the same station.
 #[derive(Clone, Debug)]
@@ -246,16 +248,40 @@ impl Node {
         }
     }
 
+    /// A leader of a lower term is told that it is over, if the one of the higher term cannot do it itself.
+    pub(super) fn tell_stale(&mut self, to: SocketAddr, beat: &Heartbeat, arrived: Instant) {
+        let every = STALE_EVERY;
+        let node = self.config.node;
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        let silent = arrived.since(following.heard_at) >= following.claim_after();
+        let told = following
+            .told_stale_at
+            .is_some_and(|at| arrived.since(at) < every);
+        if silent && !told {
+            following.told_stale_at = Some(arrived);
+            let stale = Stale {
+                station: beat.station,
+                node,
+                term: following.term,
+            };
+            self.send_control(Some(to), &Message::Stale(stale));
+        }
+    }
+
     /// Somebody follows a higher term than this leader's, and does not hear its leader.
     pub(super) fn hear_stale(&mut self, stale: &Stale) {
         let supporters = self.supporters();
         let Role::Leading { lead, .. } = &self.role else {
             return;
         };
+        // One that forges such messages must not make this leader repeat itself, or use up all counters.
+        let lately = (lead.raised_at).is_some_and(|at| self.latest.since(at) < FORGOTTEN);
         let is_news = stale.station == self.config.station
             && stale.term > lead.term
             && stale.term.leader != self.config.node;
-        if !is_news {
+        if !is_news || lately {
             return;
         }
         if supporters == 0 || self.config.quorum > 1 {
@@ -276,6 +302,7 @@ impl Node {
             pacer.step_back(AGAIN_FRAMES);
             lead.again_from = Some(pacer.next());
         }
+        lead.raised_at = Some(self.latest);
         let counter = lead.term.counter.max(other.counter);
         lead.term.counter = counter.saturating_add(1);
         let top = self.seen.top();

@@ -36,6 +36,8 @@ pub(super) struct Lead {
     pub(super) again_from: Option<FrameIndex>,
     /// Another leader of this station was heard.
     pub(super) contact: Option<Contact>,
+    /// When it last went on in a higher term.
+    pub(super) raised_at: Option<Instant>,
 }
 
 impl Lead {
@@ -55,6 +57,7 @@ impl Lead {
             leaving: None,
             again_from: None,
             contact: None,
+            raised_at: None,
         }
     }
 

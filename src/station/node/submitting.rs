@@ -137,6 +137,16 @@ impl Node {
     /// Says why not.
     pub fn handle_submission(&mut self, bytes: &[u8], now: Instant) -> Result<(), SubmissionError> {
         self.latest = self.latest.max(now);
+        let result = self.take_submission(bytes);
+        match result {
+            Err(SubmissionError::Malformed(_)) => self.count_rejected("submission_malformed"),
+            Err(SubmissionError::Full) => self.count_rejected("submission_full"),
+            Err(SubmissionError::NotLeading) | Ok(()) => {}
+        }
+        result
+    }
+
+    fn take_submission(&mut self, bytes: &[u8]) -> Result<(), SubmissionError> {
         let malformed = SubmissionError::Malformed(bytes.len());
         let submission: Submission = postcard::from_bytes(bytes).map_err(|_| malformed)?;
         let Submission {
