@@ -16,7 +16,7 @@ use super::console::Console;
 use super::error::AppError;
 use super::events::term_json;
 use super::session::Session;
-use crate::io::http_client::{Fetched, Fetcher, Job};
+use crate::io::http_client::{FetchError, Fetched, Fetcher, Job};
 use crate::io::http_server::{HttpServer, Limits, Question};
 use crate::io::random;
 use crate::media::library::{Kept, Library};
@@ -64,7 +64,7 @@ pub struct Member {
     pub node: Node,
     /// The frames.
     pub library: Library,
-    _server: HttpServer,
+    server: HttpServer,
     questions: Receiver<Question>,
     fetcher: Fetcher,
     fetched: Receiver<Fetched>,
@@ -130,7 +130,7 @@ impl Member {
         Ok(Member {
             node,
             library: Library::new(config.cache_bytes),
-            _server: server,
+            server,
             questions,
             fetcher,
             fetched,
@@ -266,9 +266,12 @@ impl Member {
         let Some(asked) = self.asked.remove(&fetched.key) else {
             return;
         };
-        let bytes = fetched
-            .result
-            .map_err(|error| console.detail(&error.to_string()));
+        let bytes = fetched.result.map_err(|error| {
+            if let FetchError::TooLong { .. } = error {
+                self.node.count_rejected("http_too_long");
+            }
+            console.detail(&error.to_string());
+        });
         match (asked, bytes) {
             (Asked::Plan(digest), Ok(bytes)) => {
                 if let Err(error) = self.node.handle_plan(digest, &bytes, now) {
@@ -299,8 +302,12 @@ impl Member {
                     rest = after;
                     block
                 }
-                Ok(_) => return came,
+                Ok(_) => {
+                    self.node.count_rejected("block_of_another_track");
+                    return came;
+                }
                 Err(error) => {
+                    self.node.count_rejected(error.reason());
                     console.detail(&error.to_string());
                     return came;
                 }
@@ -385,12 +392,24 @@ impl Member {
         };
         let right = self.library.verify(track, frames, digest);
         if !right {
+            self.node.count_rejected("track_digest");
             session.warn(
                 console,
                 &format!("the copy of track {track} is damaged; copying it again"),
             );
         }
         right
+    }
+
+    /// What the node, its API and its copies refused since the start, by reason.
+    pub fn rejected(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = self.node.rejected().clone();
+        for (reason, count) in self.server.refusals() {
+            if count > 0 {
+                *all.entry(reason).or_default() += count;
+            }
+        }
+        all
     }
 
     /// How much of the programme is held, in per cent.

@@ -114,6 +114,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     ] {
         assert_eq!(status_of(ask(&server, path, body)), status, "{path}");
     }
+    assert_eq!(server.refusals()[0], ("http_body", 1));
 }
 
 #[test]
