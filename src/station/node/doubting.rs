@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::covering::Duty;
+use super::following::Following;
 use super::roles::Role;
 use super::{Event, Node};
 use crate::time::Instant;
@@ -29,6 +30,8 @@ const LATE_NUMBERS: u64 = 256;
 const EARLY: Duration = FRAME.saturating_mul(5);
 /// A leader that was not heard for this long is not waited for, if another one is there.
 const FORSAKEN: Duration = Duration::from_secs(5);
+/// The same of one of whom only the heartbeat was heard with which this node joined: three more should have come.
+const HEARSAY: Duration = Duration::from_millis(350);
 /// How often one reason is told.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -134,6 +137,14 @@ pub(super) enum News {
     Late,
 }
 
+impl Following {
+    /// How long this leader is waited for, if another one is there.
+    fn patience(&self) -> Duration {
+        let hearsay = self.joined_at.is_some_and(|at| self.heard_at <= at);
+        if hearsay { HEARSAY } else { FORSAKEN }
+    }
+}
+
 impl Node {
     /// Messages and packets that were not believed since the start, by reason.
     pub fn rejected(&self) -> &BTreeMap<&'static str, u64> {
@@ -203,7 +214,7 @@ impl Node {
         if let Role::Following(following) = &self.role
             && following.duty == Duty::Listening
             && following.quorum <= 1
-            && self.latest.since(following.heard_at) >= FORSAKEN
+            && self.latest.since(following.heard_at) >= following.patience()
         {
             tracing::debug!(term = %following.term, "its leader is gone for good, and another one is there");
             self.become_waiting(Some(self.config.station));

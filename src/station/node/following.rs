@@ -40,6 +40,8 @@ pub(super) struct Following {
     pub(super) odd: Option<Odd>,
     /// The last frame of the leader's, if it came too early to be believed.
     pub(super) early: Option<FrameIndex>,
+    /// When this node joined, on one heartbeat.
+    pub(super) joined_at: Option<Instant>,
     /// Where the leader is reached.
     pub(super) addr: Option<SocketAddr>,
     /// Where its plan and frames can be fetched.
@@ -90,6 +92,7 @@ impl Following {
             term,
             number: None,
             numbered_at: now,
+            joined_at: None,
             odd: None,
             early: None,
             addr: None,

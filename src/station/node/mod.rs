@@ -135,6 +135,8 @@ pub struct Node {
     /// The track of which a missing frame was told.
     told_missing: Option<TrackId>,
     warned_of: Vec<StationId>,
+    /// What is still to be said for the station that this node founded and let go.
+    goodbyes: VecDeque<(Instant, Output)>,
     /// What was not believed.
     refused: doubting::Refused,
     /// For answers to hellos, to candidates, to heartbeats.
@@ -187,6 +189,7 @@ impl Node {
             told_track: None,
             told_missing: None,
             warned_of: Vec::new(),
+            goodbyes: VecDeque::new(),
             refused: doubting::Refused::default(),
             answers: Budget::of(MAX_ANSWERS_PER_SECOND),
             replies: Budget::of(MAX_REPLIES_PER_SECOND),
@@ -373,6 +376,7 @@ impl Node {
             return;
         }
         self.fed = false;
+        self.say_goodbye_again();
         self.go_on_founding();
         let attended = self.attend(frames);
         let relieved = self.keep_relieved();
@@ -424,7 +428,8 @@ impl Node {
     /// When to call [`Node::handle_timeout`] next; `None` when the node is done, or only waits to be told of a station.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let fed = self.fed.then_some(self.latest);
-        let next = [fed, self.wake_at, self.poll_work()]
+        let goodbye = self.goodbyes.front().map(|(at, _)| *at);
+        let next = [fed, goodbye, self.wake_at, self.poll_work()]
             .into_iter()
             .flatten()
             .min();

@@ -405,7 +405,7 @@ fn a_joiner_that_was_told_of_a_leader_that_never_was_finds_the_true_one() {
     late.hear(&beat);
     assert_eq!(late.node.followed_term(), Some(beat.term));
     let mut said = 0;
-    while pair.leader.now < at_ms(9_000) {
+    while pair.leader.now < at_ms(1_600) {
         let (now, beats) = (
             pair.leader.now + Duration::from_millis(1),
             pair.leader.log.len(),
