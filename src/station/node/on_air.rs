@@ -250,12 +250,19 @@ impl Node {
             }
             (Some(end), known) if end >= horizon && known != Some(end) => {
                 // More has come in time: the run goes on.
-                if self.ready_end(end, 1, frames) > end {
+                if self.ready_end(end, 1, frames) > end && self.is_ahead(end) {
                     self.programme.reopen_run();
                 }
             }
             (Some(_), _) => {}
         }
+    }
+
+    /// Whether a frame of the last run is still to come.
+    fn is_ahead(&self, index: FrameIndex) -> bool {
+        let run = self.programme.last_run();
+        let slot = run.map(|run| Slot(run.starts_at.0 + index.since(run.first)));
+        (self.role.lead().zip(slot)).is_some_and(|(lead, slot)| lead.clock.slot(self.latest) < slot)
     }
 
     /// Sends what is due; ends the run where its end was named.
@@ -284,6 +291,13 @@ impl Node {
         let is_alone = self.roster.heirs().is_empty();
         if known_end == Some(resume) || known_end.is_none() && resume < due.start && is_alone {
             self.programme.end_run(resume);
+        }
+        // No more than a horizon of it can have been covered. The rest of what a source has caught up with is a run of its own: all at
+        // once, it would be a flood.
+        let covered = (self.seen.top()).map_or(resume, |top| resume.max(top.plus(1)));
+        let stop = covered.plus(CUSHION_FRAMES);
+        if resume < due.start && stop < due.end && self.run_end().is_none_or(|end| stop < end) {
+            self.programme.end_run(stop);
         }
         next = resume;
         while next < due.end && self.run_end().is_none_or(|end| next < end) {
