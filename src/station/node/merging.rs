@@ -16,7 +16,7 @@ use crate::time::Instant;
 use crate::wire::control::{Heartbeat, Message, State};
 use crate::wire::election::{GRACE, Stale};
 use crate::wire::ids::ShortTerm;
-use crate::wire::{FrameIndex, Term};
+use crate::wire::{FRAME, FrameIndex, Term};
 
 /// Heirs are counted for this long.
 const CONTEST: Duration = Duration::from_millis(60);
@@ -30,6 +30,8 @@ const MAX_FACTOR: u32 = 25;
 const AGAIN_FRAMES: u64 = 2;
 /// Covers that are further ahead of what is due than this say that the leader's own clock is behind.
 const RESIGN_FRAMES: u64 = 2;
+/// So many frames after the first of these another one has to come.
+const AHEAD_AGAIN: u64 = 3;
 /// A node that stood still for longer than this was away: others may have taken over.
 const AWAY: Duration = Duration::from_millis(200);
 /// How long it listens then before it speaks.
@@ -225,7 +227,7 @@ impl Node {
         index: FrameIndex,
         stand_in: bool,
     ) {
-        let Role::Leading { lead, phase } = &self.role else {
+        let Role::Leading { lead, phase } = &mut self.role else {
             return;
         };
         let own = match phase {
@@ -238,7 +240,19 @@ impl Node {
             Phase::Idle { next } => *next,
         };
         // Its clock has lost time, or the others would not think that it is late: they go on in time, and it never will.
-        if stand_in && near && term == lead.term.short() && index > due.plus(RESIGN_FRAMES) {
+        let ahead =
+            stand_in && near && term == lead.term.short() && index > due.plus(RESIGN_FRAMES);
+        // One packet is soon forged; who covers sends the next one, too.
+        let before = if ahead {
+            lead.covered_ahead.replace((index, self.latest))
+        } else {
+            None
+        };
+        let again = before.is_some_and(|(before, at)| {
+            (1..=AHEAD_AGAIN).contains(&index.since(before))
+                && self.latest.since(at) <= FRAME * (AHEAD_AGAIN + 1) as u32
+        });
+        if again {
             let following = Following::new(lead.term, self.latest);
             return self.become_follower(following, "its clock has lost time");
         }

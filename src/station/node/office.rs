@@ -43,6 +43,8 @@ pub(super) struct Lead {
     pub(super) contact: Option<Contact>,
     /// Another station to which this one would yield, if it is heard once more.
     pub(super) elder: Option<Elder>,
+    /// A cover that was ahead of what is due, and when it came.
+    pub(super) covered_ahead: Option<(FrameIndex, Instant)>,
     /// When it last went on in a higher term.
     pub(super) raised_at: Option<Instant>,
 }
@@ -93,6 +95,7 @@ impl Lead {
             again_from: None,
             contact: None,
             elder: None,
+            covered_ahead: None,
             raised_at: None,
         }
     }
