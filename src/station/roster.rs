@@ -11,7 +11,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::time::Instant;
@@ -92,7 +92,8 @@ pub struct Roster {
     peers: BTreeMap<NodeId, Peer>,
     heirs: Vec<NodeId>,
     ordered_at: Option<Instant>,
-    looked_at: Option<Instant>,
+    /// The last node for which there was no place: its address, and when.
+    refused: Option<(IpAddr, Instant)>,
 }
 
 /// What a hello was.
@@ -199,19 +200,25 @@ impl Roster {
 
     /// Whether one more node can be known; those that are gone make room.
     fn has_place(&mut self, addr: SocketAddr, now: Instant) -> bool {
-        let has_place = |peers: &BTreeMap<NodeId, Peer>| {
-            let there = peers.values().filter(|peer| peer.addr.ip() == addr.ip());
-            peers.len() < MAX_NODES && there.count() < MAX_NODES_PER_ADDRESS
-        };
-        if has_place(&self.peers) {
-            return true;
-        }
-        if self.looked_at.is_some_and(|at| now.since(at) < LOOK_EVERY) {
+        let ip = addr.ip();
+        let is_full = self.peers.len() >= MAX_NODES;
+        // A flood must not make this node look at everybody for each of its packets.
+        let lately = self
+            .refused
+            .is_some_and(|(refused, at)| (is_full || refused == ip) && now.since(at) < LOOK_EVERY);
+        if lately {
             return false;
         }
-        self.looked_at = Some(now);
-        self.forget(now);
-        has_place(&self.peers)
+        let has_place = |peers: &BTreeMap<NodeId, Peer>| {
+            let there = peers.values().filter(|peer| peer.addr.ip() == ip);
+            peers.len() < MAX_NODES && there.count() < MAX_NODES_PER_ADDRESS
+        };
+        if !has_place(&self.peers) {
+            self.forget(now);
+        }
+        let has_place = has_place(&self.peers);
+        self.refused = (!has_place).then_some((ip, now));
+        has_place
     }
 
     /// The others, by id.
