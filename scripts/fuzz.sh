@@ -27,7 +27,7 @@ for name in "$@"; do
     mkdir -p "$learned" fuzz/artifacts
     [ -d "$seeds" ] || seeds=
     log=$target_dir/$name.log
-    if ! "$target_dir/$host/release/$name" -max_total_time="$seconds" -max_len=2048 -rss_limit_mb=1024 -timeout=10 \
+    if ! "$target_dir/$host/release/$name" -max_total_time="$seconds" -max_len=2048 -rss_limit_mb=1024 -timeout=30 \
         -artifact_prefix="fuzz/artifacts/$name-" -print_final_stats=1 "$learned" $seeds </dev/null >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         echo "fuzz target $name failed: see above and fuzz/artifacts/; the whole log is $log" >&2

@@ -145,7 +145,8 @@ impl World {
             return world;
         }
         listener.follow(Some(STATION));
-        for _ in 0..50 {
+        // On air after 250 ms, and joined soon after.
+        for _ in 0..35 {
             world.advance(20);
         }
         world

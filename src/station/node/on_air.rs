@@ -71,7 +71,8 @@ impl Node {
                 .filter(|last| last.frames.is_none())
             {
                 let (track, played) = (open.track, open.from + next.since(open.first));
-                match self.length(track, played, frames) {
+                let sent = open.from + self.next().since(open.first);
+                match self.length(track, played, sent, frames) {
                     Some(0) => self.programme.cut(next.minus(played)),
                     Some(length) => self.programme.close(length),
                     None => break,
@@ -120,10 +121,17 @@ impl Node {
     }
 
     /// How long a track is, if that is known; a track that nobody encodes any more is as long as what is held of it.
-    fn length(&mut self, track: TrackId, played: u64, frames: &dyn Frames) -> Option<u64> {
+    /// Whoever says that it is shorter than what was sent of it is wrong: what was on air stays where it was.
+    fn length(
+        &mut self,
+        track: TrackId,
+        played: u64,
+        sent: u64,
+        frames: &dyn Frames,
+    ) -> Option<u64> {
         let listed = self.programme.listed(track)?;
-        if listed.frames.is_some() {
-            return listed.frames;
+        if let Some(frames) = listed.frames {
+            return Some(frames.max(sent));
         }
         let lost = !self.may_grow(track);
         lost.then(|| {

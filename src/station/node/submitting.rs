@@ -159,7 +159,16 @@ impl Node {
                 && track.title.len().max(track.artist.len()) <= MAX_TEXT_BYTES
                 && track.frames.is_none_or(|frames| frames <= 1 << 32)
         };
-        if tracks.len() > MAX_TRACKS || !tracks.iter().all(sound) {
+        // Whoever encodes a track says how long it is, and nobody else.
+        let is_others = |track: &ListedTrack| {
+            let listed = self.programme.listed(track.id);
+            listed.is_some_and(|listed| listed.owner != owner)
+        };
+        if tracks.len() > MAX_TRACKS
+            || !tracks.iter().all(sound)
+            || owner == self.config.node
+            || tracks.iter().any(is_others)
+        {
             return Err(malformed);
         }
         if !matches!(self.role, Role::Leading { .. }) || self.is_leaving() {
