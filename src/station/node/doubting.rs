@@ -28,6 +28,8 @@ const LATE_NUMBERS: u64 = 256;
 /// A frame may come this much before the leader's other packets say: more than clocks drift apart in a long partition, and less
 /// than the time after which a leader counts as silent.
 const EARLY: Duration = FRAME.saturating_mul(5);
+/// A heartbeat may be this much ahead of the station clock as the heartbeats before it show it.
+const AHEAD: Duration = Duration::from_secs(1);
 /// A leader that was not heard for this long is not waited for, if another one is there.
 const FORSAKEN: Duration = Duration::from_secs(5);
 /// The same of one of whom only the heartbeat was heard with which this node joined: three more should have come.
@@ -42,6 +44,8 @@ pub(super) enum Doubt {
     TermLeap,
     /// A heartbeat whose number so many heartbeats cannot have led to.
     Number,
+    /// A heartbeat of which the station clock is ahead of all that was heard.
+    Clock,
     /// A heartbeat that changes the quorum.
     Quorum,
     /// A heartbeat of the leader's that does not come from where the leader is.
@@ -61,6 +65,7 @@ impl Doubt {
         match self {
             Doubt::TermLeap => "term_leap",
             Doubt::Number => "heartbeat_number",
+            Doubt::Clock => "heartbeat_clock",
             Doubt::Quorum => "heartbeat_quorum",
             Doubt::Sender => "heartbeat_sender",
             Doubt::Frame => "frame_too_early",
@@ -75,6 +80,7 @@ impl Doubt {
         match self {
             Doubt::TermLeap => Some("a term that so many takeovers cannot have led to"),
             Doubt::Number => Some("a heartbeat out of all order"),
+            Doubt::Clock => Some("a heartbeat from the future"),
             Doubt::Quorum => Some("another quorum than the station's"),
             Doubt::Sender => Some("a heartbeat in the leader's name from another address"),
             Doubt::Crowd => Some("more nodes than a station can have"),
@@ -238,6 +244,9 @@ impl Node {
             None => None,
             Some((_, addr)) if from != addr => Some(Doubt::Sender),
             Some(_) if quorum != following.quorum => Some(Doubt::Quorum),
+            Some(_) if following.beats.is_ahead(beat.sent_at_us, arrived, AHEAD) => {
+                Some(Doubt::Clock)
+            }
             Some((last, _)) if number <= last => {
                 let late = last - number <= LATE_NUMBERS;
                 (!late).then_some(Doubt::Number)

@@ -57,7 +57,7 @@ pub(super) struct Following {
     /// When the leader's packets arrive.
     pub(super) grid: Grid,
     /// When its heartbeats arrive: the grid of an idle station.
-    beats: Grid,
+    pub(super) beats: Grid,
     pub(super) is_idle: bool,
     /// Idle frames before the run that plays.
     idle_frames: u64,
@@ -273,7 +273,8 @@ impl Node {
         };
         let known = self.seen.top().max(following.highest);
         let silent = arrived.since(following.heard_at).as_millis() as u64 / 20;
-        known.is_none_or(|top| index <= top.plus(super::CUSHION_FRAMES * 8 + silent))
+        index.0 < FrameIndex::LIMIT / 2
+            && known.is_none_or(|top| index <= top.plus(super::CUSHION_FRAMES * 8 + silent))
     }
 
     /// A heartbeat of this station was heard by a follower.

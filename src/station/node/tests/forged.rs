@@ -476,3 +476,16 @@ fn a_roster_of_a_million_nodes_displaces_no_heir() {
     let heirs = pair.leader.node.roster().heirs();
     assert_eq!(heirs.first(), Some(&NODE), "who has proved itself is first");
 }
+
+#[test]
+fn a_heartbeat_from_the_future_moves_no_clock() {
+    for far_us in [2_000_000, 1 << 53] {
+        let mut pair = Pair::new();
+        pair.forge_beat(1, |beat| {
+            beat.number += 1;
+            (beat.sent_at_us, beat.state) = (beat.sent_at_us + far_us, State::Idle);
+        });
+        assert_eq!(pair.rejected("heartbeat_clock"), 1);
+        pair.goes_on();
+    }
+}
