@@ -11,12 +11,14 @@ use lanradio::station::roster::MAX_NODES;
 use lanradio::time::Instant;
 use lanradio::wire::control::{EndReason, Heartbeat, Hello, Message, State};
 use lanradio::wire::election::{Ask, Confirm, Offer, Refusal, Reply, Round, Stale, Standing};
-use lanradio::wire::ids::Numbering;
+use lanradio::wire::ids::{FRAME_MICROS, Numbering};
 use lanradio::wire::media::{Flags, MediaPacket};
 use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term, TrackId};
 
 const STATION: StationId = StationId(0x1234_5678);
 const TRACK: TrackId = TrackId([1; 16]);
+/// Frames and slots that are heard are below this.
+const LIMIT: u64 = FrameIndex::LIMIT / 2;
 /// Frames of the track: 40 s.
 const FRAMES: u64 = 2_000;
 /// What one input, or one wake, may make a node put out: two buffers of frames, questions to all heirs, events.
@@ -201,7 +203,10 @@ impl World {
     /// The subject hears this from a host.
     pub(crate) fn hear(&mut self, host: u8, message: &Message) {
         let now = self.now;
-        self.subject.handle_control(addr(host), message, now, now);
+        // As it comes from the network: what is out of range does not.
+        if let Ok(message) = &Message::parse(&message.to_bytes()) {
+            self.subject.handle_control(addr(host), message, now, now);
+        }
         self.take_outputs();
     }
 
@@ -233,7 +238,7 @@ impl World {
         beat.number = bytes.near(beat.number)?;
         match what % 10 {
             0 => beat.term = self.forged_term(bytes)?,
-            1 => beat.next = FrameIndex(bytes.near(beat.next.0)? % FrameIndex::LIMIT),
+            1 => beat.next = FrameIndex(bytes.near(beat.next.0)? % LIMIT),
             2 => beat.state = State::Over(EndReason::Left),
             3 => beat.state = State::Idle,
             4 => beat.plan = PlanDigest(u32::from(bytes.byte()?)),
@@ -244,7 +249,7 @@ impl World {
             }
             7 => {
                 let successor = NodeId(u64::from(bytes.byte()? % 4) << 32);
-                let first = FrameIndex(bytes.near(beat.next.0)? % FrameIndex::LIMIT);
+                let first = FrameIndex(bytes.near(beat.next.0)? % LIMIT);
                 beat.succession.offer = Some(Offer { successor, first });
             }
             8 => {
@@ -257,7 +262,7 @@ impl World {
                 beat.young = what >= 128;
             }
         }
-        beat.sent_at_us = bytes.near(beat.sent_at_us)? % (1 << 60);
+        beat.sent_at_us = bytes.near(beat.sent_at_us)? % (LIMIT * FRAME_MICROS);
         if beat.run.is_some_and(|run| run.first.0 > run.starts_at.0) {
             beat.run = None;
         }
@@ -267,7 +272,7 @@ impl World {
 
     fn forge_media(&mut self, bytes: &mut Bytes<'_>) -> Option<()> {
         let next = self.subject.play_position().0;
-        let index = FrameIndex(bytes.near(next)? % FrameIndex::LIMIT);
+        let index = FrameIndex(bytes.near(next)? % LIMIT);
         let slot = Slot(bytes.near(index.0)?);
         let term = self.forged_term(bytes)?.short();
         let (flags, plan) = (Flags(bytes.byte()? & 15), bytes.byte()?);
