@@ -26,7 +26,7 @@ fuzz() { # fuzz TARGET: its log lies beside the targets
     local name=$1 learned=$target_dir/corpus/$1 seeds=fuzz/corpus/$1
     mkdir -p "$learned" fuzz/artifacts
     [ -d "$seeds" ] || seeds=
-    "$target_dir/$host/release/$name" -max_total_time="$seconds" -max_len=2048 -rss_limit_mb=1024 -timeout=10 \
+    "$target_dir/$host/release/$name" -max_total_time="$seconds" -max_len=2048 -rss_limit_mb=1024 -timeout=30 \
         -artifact_prefix="fuzz/artifacts/$name-" -print_final_stats=1 "$learned" $seeds </dev/null >"$target_dir/$name.log" 2>&1
 }
 

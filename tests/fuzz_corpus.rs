@@ -1,10 +1,16 @@
 //! Do the fuzzers start from everything that the parsers can say? The committed corpus reaches every way to be refused and
 //! packets that are accepted. Made anew with `cargo test --test fuzz_corpus -- --ignored`.
 
+#[path = "../fuzz/fuzz_targets/station.rs"]
+mod station;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use lanradio::station::node::Submission;
+use lanradio::station::playlist::ListedTrack;
+use lanradio::wire::block::Block;
 use lanradio::wire::control::{EndReason, Heartbeat, Hello, Message, RunInfo, State, TrackInfo};
 use lanradio::wire::election::{Ask, Confirm, Refusal, Reply, Report, Round, Stale, Standing};
 use lanradio::wire::foreign::ForeignPacket;
@@ -14,6 +20,7 @@ use lanradio::wire::rtcp;
 use lanradio::wire::{
     FrameIndex, NodeId, PlanDigest, RtpTimestamp, Slot, StationId, Term, TrackId,
 };
+use station::{Bytes, Part, World, true_name};
 
 fn corpus(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -230,6 +237,106 @@ fn control_seeds() -> Vec<Vec<u8>> {
     ]
 }
 
+/// For each part, runs in which everything that a forger can do is done, alone and amid the ordinary.
+fn node_seeds() -> Vec<Vec<u8>> {
+    let beat = |what: u8| {
+        // Host, what, number + 1, a far term or index, its leader, the station clock as it is.
+        let mut step = vec![6, 1, what, 1];
+        step.extend([255; 1].repeat(usize::from(matches!(what % 10, 0 | 1 | 5 | 8))));
+        step.extend([9; 1].repeat(usize::from(matches!(what % 10, 0 | 4 | 6 | 8 | 9))));
+        step.extend([2, 200].iter().take(usize::from(what % 10 == 7) * 2));
+        step.push(0);
+        step
+    };
+    let raw = |message: &[u8]| [&[5, 7, message.len() as u8][..], message].concat();
+    let mut steps: Vec<Vec<u8>> = (0..10).map(beat).collect();
+    for (ahead, term, flags) in [(0, 0, 0), (20, 0, 1), (120, 0, 2), (1, 255, 0), (3, 1, 1)] {
+        steps.push(vec![7, ahead, 0, term, 200, flags, 0]);
+    }
+    for what in (0..5).chain(128..133) {
+        steps.push(vec![8, what, 9, 1, 200, 1, 3, 255]);
+        steps.push(vec![8, what, 1, 255, 0, 0, 3, 1]);
+    }
+    // Numbers that leap, heartbeats from elsewhere, confirmations of a stranger.
+    steps.push(vec![6, 1, 2, 255, 0]);
+    steps.push(vec![6, 3, 2, 1, 0]);
+    steps.push(vec![8, 3, 9, 0, 0, 1, 3, 0]);
+    steps.push(vec![9, 255, 7]);
+    steps.push(vec![9, 20, 3]);
+    steps.extend([
+        vec![3, 250],
+        vec![4, 0x10, 0x27],
+        vec![10, 0],
+        vec![10, 1],
+        vec![10, 2],
+    ]);
+    steps.extend([
+        raw(&control_seeds()[4]),
+        raw(&control_seeds()[6]),
+        raw(&[1, 77]),
+    ]);
+    steps.push([&[11, 3][..], &[1, 2, 3], &[5]].concat());
+    let mut seeds = Vec::new();
+    for part in 0..3 {
+        let usual = [0; 12];
+        for some in steps.chunks(6) {
+            let some = some.iter().flat_map(|step| [&step[..], &usual].concat());
+            let start = [&[part, 10, 1][..], &usual].concat();
+            seeds.push(start.into_iter().chain(some).collect());
+        }
+    }
+    seeds
+}
+
+fn submission(frames: Option<u64>, title: &str, owner: u64) -> Vec<u8> {
+    let track = ListedTrack {
+        id: TrackId([9; 16]),
+        owner: NodeId(owner),
+        title: title.into(),
+        artist: String::new(),
+        frames,
+        digest: Some([7; 32]),
+    };
+    let submission = Submission {
+        owner: NodeId(1 << 32),
+        tracks: vec![track],
+        open: frames.is_none(),
+    };
+    postcard::to_stdvec(&submission).expect("plain data")
+}
+
+fn http_seeds() -> Vec<Vec<u8>> {
+    let kind = |kind: u8, bytes: Vec<u8>| [vec![kind], bytes].concat();
+    let world = World::new(Part::Leader);
+    let digest = world.subject.programme().digest();
+    let plan = world.subject.plan_bytes(digest).expect("its own plan");
+    let mut backward = plan.clone();
+    *backward.last_mut().expect("some bytes") ^= 1;
+    let mut block = Vec::new();
+    Block {
+        track: TrackId([1; 16]),
+        first: 50,
+        packets: vec![&[0xfc, 1], &[0xfc, 2, 3]],
+    }
+    .write(&mut block);
+    let mut damaged = block.clone();
+    *damaged.last_mut().expect("some bytes") ^= 1;
+    vec![
+        kind(0, submission(Some(100), "song", 1 << 32)),
+        kind(0, submission(None, "growing", 1 << 32)),
+        kind(0, submission(Some(100), "of another", 2 << 32)),
+        kind(0, submission(Some(1 << 40), "endless", 1 << 32)),
+        kind(0, vec![0xff; 20]),
+        kind(1, plan.clone()),
+        kind(1, plan[..plan.len() / 2].to_vec()),
+        kind(1, backward),
+        kind(1, vec![]),
+        kind(2, block.clone()),
+        kind(2, [block.clone(), damaged].concat()),
+        kind(2, block[..30].to_vec()),
+    ]
+}
+
 #[test]
 #[ignore = "writes the corpus"]
 fn write_the_corpus() {
@@ -237,6 +344,8 @@ fn write_the_corpus() {
         ("media", media_seeds()),
         ("control", control_seeds()),
         ("rtcp", rtcp_seeds()),
+        ("node", node_seeds()),
+        ("http", http_seeds()),
     ] {
         fs::create_dir_all(corpus(target)).expect("a folder");
         for (number, seed) in seeds.iter().enumerate() {
@@ -325,4 +434,62 @@ fn control_corpus_reaches_every_error_and_every_message() {
         "stale",
     ];
     assert_eq!(said, BTreeSet::from(all));
+}
+
+#[test]
+fn node_corpus_reaches_every_part_and_every_doubt() {
+    let mut said: BTreeSet<&str> = BTreeSet::new();
+    for input in read("node") {
+        let mut bytes = Bytes(&input);
+        let part = match bytes.byte().expect("a part") % 3 {
+            0 => Part::Leader,
+            1 => Part::Heir,
+            _ => Part::Waiting,
+        };
+        let mut world = World::new(part);
+        while world.step(&mut bytes) {}
+        said.extend(world.subject.rejected().keys());
+    }
+    for reason in [
+        "confirm_stranger",
+        "frame_too_early",
+        "heartbeat_number",
+        "heartbeat_quorum",
+        "heartbeat_sender",
+        "plan_malformed",
+        "roster_full",
+        "submission_malformed",
+        "term_leap",
+    ] {
+        assert!(said.contains(reason), "{reason}: {said:?}");
+    }
+}
+
+#[test]
+fn http_corpus_reaches_submissions_plans_and_blocks_that_are_taken_and_that_are_not() {
+    let mut said = BTreeSet::new();
+    for input in read("http") {
+        let (kind, bytes) = input.split_first().expect("a kind");
+        said.insert(match kind {
+            0 => {
+                let mut world = World::new(Part::Leader);
+                let taken = world.subject.handle_submission(bytes, world.now);
+                taken.map_or("submission refused", |()| "submission taken")
+            }
+            1 if World::new(Part::Heir).plan(bytes) => "plan taken",
+            1 if true_name(bytes).is_some() => "plan not asked for",
+            1 => "plan refused",
+            _ => Block::parse(bytes).map_or_else(|error| error.reason(), |_| "block taken"),
+        });
+    }
+    for what in [
+        "block taken",
+        "block_truncated",
+        "plan refused",
+        "plan taken",
+        "submission refused",
+        "submission taken",
+    ] {
+        assert!(said.contains(what), "{what}: {said:?}");
+    }
 }

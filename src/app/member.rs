@@ -4,6 +4,8 @@
 //! The command's own thread owns all of this. HTTP has two threads of its own, one that answers and one that asks; they talk to
 //! this one by channels and the waker.
 
+mod copies;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -19,12 +21,10 @@ use super::session::Session;
 use crate::io::http_client::{Fetched, Fetcher, Job};
 use crate::io::http_server::{HttpServer, Limits, Question};
 use crate::io::random;
-use crate::media::library::{Kept, Library};
-use crate::station::Frames;
+use crate::media::library::Library;
 use crate::station::node::{Config, Event, Fetch, Node, Output};
 use crate::station::programme::MAX_PLAN_BYTES;
 use crate::time::Instant;
-use crate::wire::block::Block;
 use crate::wire::media::MediaPacket;
 use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId};
 
@@ -66,7 +66,7 @@ pub struct Member {
     pub node: Node,
     /// The frames.
     pub library: Library,
-    _server: HttpServer,
+    server: HttpServer,
     questions: Receiver<Question>,
     fetcher: Fetcher,
     fetched: Receiver<Fetched>,
@@ -134,7 +134,7 @@ impl Member {
         Ok(Member {
             node,
             library: Library::new(config.cache_bytes),
-            _server: server,
+            server,
             questions,
             fetcher,
             fetched,
@@ -265,75 +265,6 @@ impl Member {
         is_asked
     }
 
-    /// An answer has come.
-    fn take(&mut self, fetched: Fetched, session: &mut Session, console: &mut dyn Console) {
-        let now = session.clock.now();
-        let Some(asked) = self.asked.remove(&fetched.key) else {
-            return;
-        };
-        let bytes = fetched
-            .result
-            .map_err(|error| console.detail(&error.to_string()));
-        match (asked, bytes) {
-            (Asked::Plan(digest), Ok(bytes)) => {
-                if let Err(error) = self.node.handle_plan(digest, &bytes, now) {
-                    console.detail(&error.to_string());
-                }
-            }
-            (Asked::Plan(_), Err(())) | (Asked::Submission, _) => {}
-            (Asked::Frames(track), Ok(bytes)) => {
-                let came = self.keep_blocks(track, &bytes, session, console);
-                self.node.handle_frames(came, now);
-            }
-            (Asked::Frames(_), Err(())) => self.node.handle_frames(false, now),
-        }
-    }
-
-    /// Keeps the frames of an answer; whether any of them was new.
-    fn keep_blocks(
-        &mut self,
-        track: TrackId,
-        bytes: &[u8],
-        session: &mut Session,
-        console: &mut dyn Console,
-    ) -> bool {
-        let (mut rest, mut came) = (bytes, false);
-        while !rest.is_empty() {
-            let block = match Block::parse(rest) {
-                Ok((block, after)) if block.track == track => {
-                    rest = after;
-                    block
-                }
-                Ok(_) => return came,
-                Err(error) => {
-                    console.detail(&error.to_string());
-                    return came;
-                }
-            };
-            for (k, packet) in (block.first..).zip(&block.packets) {
-                match self.library.keep(track, k, packet) {
-                    Kept::New => came = true,
-                    Kept::Full => {
-                        self.tell_full(session, console);
-                        return came;
-                    }
-                    Kept::Known | Kept::Refused(_) => {}
-                }
-            }
-        }
-        came
-    }
-
-    fn tell_full(&mut self, session: &mut Session, console: &mut dyn Console) {
-        if !std::mem::replace(&mut self.full_told, true) {
-            let text = format!(
-                "the cache of {} MiB is full: what does not fit is not copied, and this node cannot take over with it (see --cache)",
-                self.library.budget_bytes() >> 20
-            );
-            session.warn(console, &text);
-        }
-    }
-
     /// Once a second: makes room, and says how far the copies are.
     pub fn look_after(&mut self, session: &mut Session, console: &mut dyn Console) {
         self.compare_quorum(session, console);
@@ -370,63 +301,15 @@ impl Member {
         }
     }
 
-    /// Says how far a copy is, if that has changed; a whole one is looked at first, however its frames came.
-    fn tell_copied(
-        &mut self,
-        track: TrackId,
-        frames: Option<u64>,
-        session: &mut Session,
-        console: &mut dyn Console,
-    ) {
-        let held = self.library.held(track);
-        let before = self.told.get(&track);
-        let has_room = before.is_some() || self.told.len() < MAX_TOLD;
-        if before == Some(&(held, frames)) || !has_room {
-            return;
+    /// What the node, its API and its copies refused since the start, by reason.
+    pub fn rejected(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = self.node.rejected().clone();
+        for (reason, count) in self.server.refusals() {
+            if count > 0 {
+                *all.entry(reason).or_default() += count;
+            }
         }
-        let complete = frames.is_some_and(|frames| held >= frames);
-        if complete && !self.verify(track, session, console) {
-            return;
-        }
-        self.told.insert(track, (held, frames));
-        let total = frames.unwrap_or(self.library.end(track));
-        let (track, bytes) = (track.to_string(), self.library.bytes(track));
-        let fields = json!({ "track": track, "held": held, "total": total, "complete": complete, "bytes": bytes });
-        session.events.write("replica", fields);
-    }
-
-    /// Whether a whole copy is what its owner encoded; one that is not is dropped, and copied again.
-    fn verify(&mut self, track: TrackId, session: &mut Session, console: &mut dyn Console) -> bool {
-        let listed = self.node.programme().listed(track);
-        let Some((frames, digest)) =
-            listed.and_then(|listed| Some((listed.frames?, listed.digest?)))
-        else {
-            return true;
-        };
-        let right = self.library.verify(track, frames, digest);
-        if !right {
-            session.warn(
-                console,
-                &format!("the copy of track {track} is damaged; copying it again"),
-            );
-        }
-        right
-    }
-
-    /// How much of the programme is held, in per cent.
-    pub fn replica_percent(&self) -> u8 {
-        let tracks = self.node.programme().list().tracks();
-        let frames = |track: &crate::station::playlist::ListedTrack| {
-            track.frames.unwrap_or(self.library.end(track.id)).max(1)
-        };
-        let total: u64 = tracks.iter().map(frames).sum();
-        let held: u64 = tracks
-            .iter()
-            .map(|track| self.library.held(track.id).min(frames(track)))
-            .sum();
-        (held * 100)
-            .checked_div(total)
-            .map_or(0, |percent| percent.min(100) as u8)
+        all
     }
 
     /// Whether an address may change things: this machine, or one of a member.

@@ -394,7 +394,9 @@ impl Sender<'_> {
             term: self.member.node.term(),
             ..StatsState::default()
         };
-        let mut stats = stats_json(&self.statistics, state);
+        let mut statistics = self.statistics.clone();
+        statistics.add_reasons(&self.member.rejected());
+        let mut stats = stats_json(&statistics, state);
         stats["sent"] = json!(self.member.node.frames_sent());
         stats["skipped"] = json!(self.member.node.skipped());
         self.session.events.write("stats", stats);

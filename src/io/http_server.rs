@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -94,11 +95,20 @@ pub enum HttpError {
 #[derive(Debug)]
 pub struct HttpServer {
     addr: SocketAddr,
+    refusals: Arc<Refusals>,
     _stop: oneshot::Sender<Infallible>,
+}
+
+/// What was refused before the node was asked.
+#[derive(Debug, Default)]
+struct Refusals {
+    bodies: AtomicU64,
+    connections: AtomicU64,
 }
 
 #[derive(Clone)]
 struct Shared {
+    refusals: Arc<Refusals>,
     questions: Sender<Question>,
     waker: Waker,
     limits: Limits,
@@ -125,7 +135,9 @@ impl HttpServer {
             .map_err(HttpError::Runtime)?;
         let (questions, receiver) = bounded(MAX_QUESTIONS);
         let (stop, stopped) = oneshot::channel();
+        let refusals = Arc::new(Refusals::default());
         let shared = Shared {
+            refusals: Arc::clone(&refusals),
             questions,
             waker,
             limits,
@@ -141,10 +153,20 @@ impl HttpServer {
         Ok((
             HttpServer {
                 addr: local,
+                refusals,
                 _stop: stop,
             },
             receiver,
         ))
+    }
+
+    /// What was refused before the node was asked, by reason.
+    pub fn refusals(&self) -> [(&'static str, u64); 2] {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [
+            ("http_body", read(&self.refusals.bodies)),
+            ("http_connections", read(&self.refusals.connections)),
+        ]
     }
 
     /// Where it listens.
@@ -176,6 +198,7 @@ async fn serve(listener: std::net::TcpListener, shared: Shared) {
             Arc::clone(&places).try_acquire_owned(),
         );
         let (Ok(own), Ok(place)) = held else {
+            shared.refusals.connections.fetch_add(1, Ordering::Relaxed);
             continue;
         };
         let router = router(shared.clone(), from);
@@ -261,11 +284,17 @@ async fn append(State(client): State<Client>, body: Body) -> Response {
     let read = axum::body::to_bytes(body, limits.body_bytes);
     match tokio::time::timeout(limits.idle, read).await {
         Ok(Ok(bytes)) => client.content(What::Append(bytes.to_vec())).await,
-        Ok(Err(_)) => refused(
-            413,
-            &format!("a body of more than {} bytes", limits.body_bytes),
-        ),
-        Err(_) => refused(408, "the body did not come in time"),
+        said => {
+            let bodies = &client.shared.refusals.bodies;
+            bodies.fetch_add(1, Ordering::Relaxed);
+            match said {
+                Err(_) => refused(408, "the body did not come in time"),
+                _ => refused(
+                    413,
+                    &format!("a body of more than {} bytes", limits.body_bytes),
+                ),
+            }
+        }
     }
 }
 

@@ -114,6 +114,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     ] {
         assert_eq!(status_of(ask(&server, path, body)), status, "{path}");
     }
+    assert_eq!(server.refusals()[0], ("http_body", 1));
 }
 
 #[test]
@@ -180,6 +181,21 @@ fn read_all(mut stream: &TcpStream) -> Vec<u8> {
         .unwrap();
     let _reset = stream.read_to_end(&mut said);
     said
+}
+
+#[test]
+fn a_body_without_an_end_is_cut_off_and_counted() {
+    let server = serve(SHORT, |_| says("fine"));
+    let mut stream = TcpStream::connect(server.local_addr()).unwrap();
+    let head = b"POST /programme HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head).unwrap();
+    // At most 10 MB: it is refused after 1 kB, and the connection closed.
+    let chunk = [&b"3e8\r\n"[..], &[7; 1_000], b"\r\n"].concat();
+    let taken = (0..10_000).take_while(|_| stream.write_all(&chunk).is_ok());
+    assert!(taken.count() < 10_000, "somebody reads all of it");
+    let refused = |reason| server.refusals().contains(&(reason, 1));
+    assert!(refused("http_body"), "{:?}", server.refusals());
+    assert_eq!(ask(&server, "/status", None).unwrap(), b"fine");
 }
 
 #[test]

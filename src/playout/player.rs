@@ -74,6 +74,9 @@ pub enum Rejection {
     /// Of a term that is over.
     #[error("of a term lower than the followed one")]
     StaleTerm,
+    /// Of a term that so many takeovers cannot have led to.
+    #[error("of a term far above the followed one")]
+    TermLeap,
     /// Its timestamp is not where the frame's run puts it.
     #[error("timestamp of frame {0} does not fit its run")]
     Timestamp(FrameIndex),
@@ -97,6 +100,7 @@ impl Rejection {
         match self {
             Rejection::OtherStation(_) => "other_station",
             Rejection::StaleTerm => "stale_term",
+            Rejection::TermLeap => "term_leap",
             Rejection::Timestamp(_) => "timestamp",
             Rejection::TooFar(_) => "too_far",
             Rejection::TooOld(_) => "too_old",

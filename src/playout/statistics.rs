@@ -50,7 +50,12 @@ impl Statistics {
 
     /// Adds the packets that another player did not use.
     pub fn add_rejected(&mut self, other: &Statistics) {
-        for (reason, count) in &other.rejected {
+        self.add_reasons(&other.rejected);
+    }
+
+    /// Adds what another part of the program refused.
+    pub fn add_reasons(&mut self, rejected: &BTreeMap<&'static str, u64>) {
+        for (reason, count) in rejected {
             *self.rejected.entry(reason).or_default() += count;
         }
     }

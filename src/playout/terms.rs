@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::evidence::{Head, Held};
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, State};
-use crate::wire::election::{CLAIM_AFTER, GRACE, SILENT_AFTER};
+use crate::wire::election::{CLAIM_AFTER, GRACE, MAX_LEAP, SILENT_AFTER};
 use crate::wire::ids::{PlanDigest, ShortTerm};
 use crate::wire::media::Flags;
 use crate::wire::{FrameIndex, Term};
@@ -34,6 +34,8 @@ pub(super) enum Verdict {
     Old,
     /// Of a term lower than the followed one.
     Stale,
+    /// Of a term that so many takeovers cannot have led to.
+    Leap,
     /// Solo while a leader is heard.
     Solo,
 }
@@ -76,10 +78,19 @@ impl Terms {
         self.why
     }
 
+    /// Whether a term is further above the followed one than takeovers can have led to: following it would make all others stale.
+    pub(super) fn is_leap(&self, term: ShortTerm) -> bool {
+        let known = self.followed.map(|followed| followed.counter);
+        known.is_some_and(|known| term.counter > known.saturating_add(MAX_LEAP))
+    }
+
     /// A media packet came that can be placed.
     pub(super) fn handle_media(&mut self, head: &Head, payload: &[u8]) -> Verdict {
         if self.is_stale(head.term) {
             return Verdict::Stale;
+        }
+        if self.is_leap(head.term) {
+            return Verdict::Leap;
         }
         if head.flags.has(Flags::SOLO) {
             return if self.silent_for(CLAIM_AFTER, head.arrived) {
@@ -119,6 +130,9 @@ impl Terms {
     pub(super) fn handle_heartbeat(&mut self, beat: &Heartbeat, arrived: Instant) -> Verdict {
         if self.is_stale(beat.term.short()) {
             return Verdict::Stale;
+        }
+        if self.is_leap(beat.term.short()) {
+            return Verdict::Leap;
         }
         let verdict = self.weigh(beat.term.short(), arrived, true);
         if verdict == Verdict::Hold {

@@ -4,6 +4,8 @@
 //! steadiest one, so the grid is the minimum of the last seconds (PROTOCOL, "COVER"). It is what silence is measured on, and
 //! what a new leader goes on with: its first frame then comes when the old leader's would have come.
 
+use std::time::Duration;
+
 use super::clock::StationClock;
 use crate::time::Instant;
 use crate::wire::Slot;
@@ -37,6 +39,16 @@ impl Grid {
         self.zero_at_us = Some(self.zero_at_us.map_or(zero, |least| least.min(zero)));
     }
 
+    /// Whether what was sent at this time of the station clock arrived more than `by` before it could have.
+    pub fn is_ahead(&self, station_us: u64, arrived: Instant, by: Duration) -> bool {
+        self.clock().is_some_and(|clock| {
+            station_us
+                > clock
+                    .station_us(arrived)
+                    .saturating_add(by.as_micros() as u64)
+        })
+    }
+
     /// The station clock as its packets show it; none before the first.
     pub fn clock(&self) -> Option<StationClock> {
         let least = self.zero_at_us.into_iter().chain(self.before).min()?;
@@ -52,7 +64,6 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn arrives(grid: &mut Grid, slot: u64, late_us: u64) {
         grid.handle_arrival(

@@ -193,7 +193,9 @@ impl Programme {
                 Err(PlanError::Range(what))
             }
         };
-        let in_time = |index: FrameIndex| index.0 < FrameIndex::LIMIT;
+        // Half of what there can be: whoever goes on with it must have something to spare.
+        const LIMIT: u64 = FrameIndex::LIMIT / 2;
+        let in_time = |index: FrameIndex| index.0 < LIMIT;
         within(self.entries.len().max(self.runs.len()) <= MAX_PARTS, "size")?;
         within(self.version < 1 << 60, "version")?;
         within(self.list.is_sound(MAX_TEXT_BYTES), "list")?;
@@ -217,7 +219,7 @@ impl Programme {
             let is_last = at + 1 == self.runs.len();
             within(run.first >= end && run.starts_at >= slot_end, "run")?;
             within(
-                run.first.0 <= run.starts_at.0 && run.starts_at.0 < FrameIndex::LIMIT,
+                run.first.0 <= run.starts_at.0 && run.starts_at.0 < LIMIT,
                 "run",
             )?;
             within(

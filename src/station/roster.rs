@@ -3,10 +3,15 @@
 //! Every node says hello now and then, an heir confirms each heartbeat. From that everybody knows the others, and a leader
 //! orders its heirs: those that hold the next seconds first, then those that hold everything, then by priority and age
 //! (PROTOCOL, "HEIRS"). A wrong order costs duplicates, never safety.
+//!
+//! Anybody can say hello in the name of nodes that do not exist, and say that they could take over at once. So those that have
+//! confirmed a heartbeat keep their seats among the heirs: of the others, some are tried at a time, and who does not confirm
+//! waits longer each time. One address counts for so many nodes; all that are known are never more than [`MAX_NODES`], and
+//! whoever was there first stays.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::time::Instant;
@@ -16,6 +21,8 @@ use crate::wire::{NodeId, PlanDigest, Term, TrackId};
 
 /// Nodes that are known at most; more are served, but not named.
 pub const MAX_NODES: usize = 1_024;
+/// Of these, at one address: a machine with more is a test of ours, or somebody who makes them up.
+pub const MAX_NODES_PER_ADDRESS: usize = 64;
 /// All hellos of a station together, in one second.
 const HELLOS_PER_SECOND: usize = 20;
 /// A node says hello at least this seldom.
@@ -24,8 +31,14 @@ const HELLO_EVERY: Duration = Duration::from_secs(1);
 const MISSED_HELLOS: u32 = 3;
 /// An heir that has not confirmed for this long is none: ten heartbeats.
 const HEIR_SILENT: Duration = Duration::from_secs(1);
-/// For how long it is none then: others can be trusted more.
+/// For how long it is none then: others can be trusted more. Twice as long each time, if it has never confirmed.
 const HEIR_PAUSE: Duration = Duration::from_secs(5);
+/// How often a pause is doubled: to 10 minutes.
+const MAX_FAILURES: u32 = 7;
+/// Heirs that have not confirmed yet, if enough others have.
+const ON_TRIAL: usize = 2;
+/// A full roster is looked through at most this often for nodes that are gone.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often heirs are ordered anew, if none has gone.
 const REPUBLISH: Duration = Duration::from_secs(1);
 
@@ -52,6 +65,12 @@ pub struct Peer {
     heir_since: Option<Instant>,
     /// It did not confirm as an heir: it is none before this.
     no_heir_until: Option<Instant>,
+    /// It has confirmed this leader, or was an heir of the one before it.
+    proven: bool,
+    /// How often it was an heir and never confirmed.
+    failures: u32,
+    /// How long it may say nothing: its next hello was promised when there were as many nodes as then.
+    patience: Duration,
 }
 
 /// An heir's word on a leader.
@@ -75,20 +94,33 @@ pub struct Roster {
     peers: BTreeMap<NodeId, Peer>,
     heirs: Vec<NodeId>,
     ordered_at: Option<Instant>,
+    /// The last node for which there was no place: its address, and when.
+    refused: Option<(IpAddr, Instant)>,
+}
+
+/// What a hello was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Of a node that is known.
+    Again,
+    /// Of one that was not.
+    New,
+    /// Of one for which there is no place.
+    Full,
 }
 
 impl Roster {
-    /// A node said hello. `true` if it was not known.
-    pub fn handle_hello(&mut self, hello: &Hello, from: SocketAddr, now: Instant) -> bool {
+    /// A node said hello.
+    pub fn handle_hello(&mut self, hello: &Hello, from: SocketAddr, now: Instant) -> Heard {
         let Some((peer, new)) = self.peer(hello.node, from, now) else {
-            return false;
+            return Heard::Full;
         };
         if peer.name != hello.name {
             peer.name.clone_from(&hello.name);
         }
         (peer.standing, peer.report) = (hello.standing, hello.report);
         peer.held_to = hello.held_to;
-        new
+        if new { Heard::New } else { Heard::Again }
     }
 
     /// A leader's heartbeat: it is a node of the station, too.
@@ -112,19 +144,31 @@ impl Roster {
 
     /// Another leader begins: it orders its heirs at once.
     pub fn begin_term(&mut self) {
-        self.heirs.clear();
         self.ordered_at = None;
-        for peer in self.peers.values_mut() {
+        for (id, peer) in &mut self.peers {
             (peer.heir_since, peer.no_heir_until) = (None, None);
+            peer.proven = self.heirs.contains(id);
         }
+        self.heirs.clear();
     }
 
-    /// An heir confirmed.
-    pub fn handle_confirm(&mut self, confirm: &Confirm, from: SocketAddr, now: Instant) {
+    /// An heir confirmed. `false` if it is not known: only those that said hello can be heirs. Where a quorum has to agree
+    /// (`strangers`), each confirmation may be the one that is needed, even if the hello before it was lost.
+    pub fn handle_confirm(
+        &mut self,
+        confirm: &Confirm,
+        from: SocketAddr,
+        strangers: bool,
+        now: Instant,
+    ) -> bool {
+        if !strangers && !self.peers.contains_key(&confirm.node) {
+            return false;
+        }
         let Some((peer, _)) = self.peer(confirm.node, from, now) else {
-            return;
+            return false;
         };
         peer.standing = confirm.standing;
+        (peer.proven, peer.failures) = (true, 0);
         let newer = peer
             .confirmed
             .is_none_or(|known| (known.term, known.number) <= (confirm.term, confirm.number));
@@ -137,16 +181,15 @@ impl Roster {
                 accepts: confirm.accepts.is_some(),
             });
         }
+        true
     }
 
     fn peer(&mut self, id: NodeId, addr: SocketAddr, now: Instant) -> Option<(&mut Peer, bool)> {
         let new = !self.peers.contains_key(&id);
-        if new && self.peers.len() >= MAX_NODES {
-            self.forget(now);
-            if self.peers.len() >= MAX_NODES {
-                return None;
-            }
+        if new && !self.has_place(addr, now) {
+            return None;
         }
+        let patience = self.hello_every() * MISSED_HELLOS;
         let peer = self.peers.entry(id).or_insert_with(|| Peer {
             addr,
             name: String::new(),
@@ -158,9 +201,36 @@ impl Roster {
             heir_since: None,
             no_heir_until: None,
             fell_silent: false,
+            proven: false,
+            failures: 0,
+            patience,
         });
         (peer.addr, peer.heard_at, peer.fell_silent) = (addr, now, false);
+        peer.patience = patience;
         Some((peer, new))
+    }
+
+    /// Whether one more node can be known; those that are gone make room.
+    fn has_place(&mut self, addr: SocketAddr, now: Instant) -> bool {
+        let ip = addr.ip();
+        let is_full = self.peers.len() >= MAX_NODES;
+        // A flood must not make this node look at everybody for each of its packets.
+        let lately = self
+            .refused
+            .is_some_and(|(refused, at)| (is_full || refused == ip) && now.since(at) < LOOK_EVERY);
+        if lately {
+            return false;
+        }
+        let has_place = |peers: &BTreeMap<NodeId, Peer>| {
+            let there = peers.values().filter(|peer| peer.addr.ip() == ip);
+            peers.len() < MAX_NODES && there.count() < MAX_NODES_PER_ADDRESS
+        };
+        if !has_place(&self.peers) {
+            self.forget(now);
+        }
+        let has_place = has_place(&self.peers);
+        self.refused = (!has_place).then_some((ip, now));
+        has_place
     }
 
     /// The others, by id.
@@ -194,14 +264,14 @@ impl Roster {
         let patience = self.hello_every() * MISSED_HELLOS;
         self.peers
             .get(&id)
-            .is_some_and(|peer| now.since(peer.heard_at) <= patience)
+            .is_some_and(|peer| now.since(peer.heard_at) <= patience.max(peer.patience))
     }
 
     /// Forgets nodes that are gone.
     pub fn forget(&mut self, now: Instant) {
         let patience = self.hello_every() * MISSED_HELLOS;
         self.peers
-            .retain(|_, peer| now.since(peer.heard_at) <= patience);
+            .retain(|_, peer| now.since(peer.heard_at) <= patience.max(peer.patience));
     }
 
     /// The heirs as they were ordered last.
@@ -227,7 +297,11 @@ impl Roster {
             let alive = self.is_alive(heir, now);
             match self.peers.get_mut(&heir) {
                 Some(peer) if silent(peer) => {
-                    (peer.heir_since, peer.no_heir_until) = (None, Some(now + HEIR_PAUSE));
+                    let pause = HEIR_PAUSE * (1 << peer.failures);
+                    (peer.heir_since, peer.no_heir_until) = (None, Some(now + pause));
+                    if !std::mem::take(&mut peer.proven) {
+                        peer.failures = (peer.failures + 1).min(MAX_FAILURES);
+                    }
                 }
                 Some(_) if alive => self.heirs.push(heir),
                 _ => {}
@@ -237,24 +311,7 @@ impl Roster {
         if !is_time && self.heirs.len() > 1 {
             return;
         }
-        let mut able: Vec<_> = (self.peers.iter())
-            .filter(|(id, peer)| {
-                let may = peer.no_heir_until.is_none_or(|until| now >= until);
-                peer.standing.standby && may && !peer.fell_silent && self.is_alive(**id, now)
-            })
-            .map(|(id, peer)| {
-                let Standing {
-                    eligible,
-                    complete,
-                    priority,
-                    age_s,
-                    ..
-                } = peer.standing;
-                ((Reverse((eligible, complete, priority, age_s)), *id), *id)
-            })
-            .collect();
-        able.sort_unstable();
-        let heirs: Vec<NodeId> = able.into_iter().map(|(_, id)| id).take(MAX_HEIRS).collect();
+        let heirs = self.choose_heirs(now);
         if is_time || heirs.len() != self.heirs.len() {
             for (id, peer) in &mut self.peers {
                 let is_heir = heirs.contains(id);
@@ -263,6 +320,41 @@ impl Roster {
             self.heirs = heirs;
             self.ordered_at = Some(now);
         }
+    }
+
+    /// Those that can take over best, best first. Of those that never confirmed, few if there are others.
+    fn choose_heirs(&self, now: Instant) -> Vec<NodeId> {
+        let may = |(id, peer): &(&NodeId, &Peer)| {
+            let rests = peer.no_heir_until.is_some_and(|until| now < until);
+            peer.standing.standby && !rests && !peer.fell_silent && self.is_alive(**id, now)
+        };
+        let mut able: Vec<(NodeId, bool, Standing)> = (self.peers.iter().filter(may))
+            .map(|(id, peer)| (*id, peer.proven, peer.standing))
+            .collect();
+        let rank = |standing: &Standing| {
+            let Standing {
+                complete,
+                priority,
+                age_s,
+                ..
+            } = *standing;
+            (complete, priority, age_s)
+        };
+        able.sort_unstable_by_key(|(id, _, standing)| {
+            (Reverse((standing.eligible, rank(standing))), *id)
+        });
+        let proven = able.iter().filter(|(_, proven, _)| *proven).count();
+        let mut on_trial = ON_TRIAL.max(MAX_HEIRS.saturating_sub(proven));
+        able.retain(|(_, proven, _)| {
+            let stays = *proven || on_trial > 0;
+            on_trial -= usize::from(!*proven && on_trial > 0);
+            stays
+        });
+        able.truncate(MAX_HEIRS);
+        able.sort_by_key(|(id, proven, standing)| {
+            (Reverse((standing.eligible, *proven, rank(standing))), *id)
+        });
+        able.into_iter().map(|(id, ..)| id).collect()
     }
 
     /// How many nodes have confirmed `term` since `since`.
@@ -332,7 +424,8 @@ mod tests {
                 },
             ),
         ] {
-            assert!(roster.handle_hello(&hello(node, standing), addr(), at_ms(0)));
+            let heard = roster.handle_hello(&hello(node, standing), addr(), at_ms(0));
+            assert_eq!(heard, Heard::New);
         }
         roster.order_heirs(TERM, at_ms(0));
         assert_eq!(roster.heirs(), [13, 14, 12, 11, 10].map(NodeId));
@@ -362,7 +455,7 @@ mod tests {
         }
         roster.order_heirs(TERM, at_ms(0));
         for ms in (0..=1_400).step_by(100) {
-            roster.handle_confirm(&confirm(10, ms), addr(), at_ms(ms));
+            roster.handle_confirm(&confirm(10, ms), addr(), false, at_ms(ms));
             roster.handle_hello(&hello(11, standing(true, true, 0, 0)), addr(), at_ms(ms));
             roster.order_heirs(TERM, at_ms(ms));
             assert_eq!(
@@ -371,7 +464,7 @@ mod tests {
                 "{ms}"
             );
         }
-        roster.handle_confirm(&confirm(10, 2_001), addr(), at_ms(2_001));
+        roster.handle_confirm(&confirm(10, 2_001), addr(), false, at_ms(2_001));
         roster.order_heirs(TERM, at_ms(2_001));
         assert_eq!(roster.heirs(), [NodeId(10)], "it stays out for a while");
         assert_eq!(roster.supporters(TERM, at_ms(2_001)), 1);
@@ -380,13 +473,123 @@ mod tests {
     #[test]
     fn a_million_nodes_take_the_place_of_a_thousand() {
         let mut roster = Roster::default();
+        let at = |node: u64| SocketAddr::from(([192, 0, (node / 50) as u8, 1], 40_000));
         for node in 0..2_000 {
-            roster.handle_hello(&hello(node, Standing::default()), addr(), at_ms(0));
+            let heard = roster.handle_hello(&hello(node, Standing::default()), at(node), at_ms(0));
+            assert_eq!(heard == Heard::New, node < MAX_NODES as u64, "{node}");
         }
         assert_eq!(roster.len(), MAX_NODES);
         assert_eq!(roster.hello_every(), Duration::from_millis(51_250));
         let later = at_ms(200_000);
-        assert!(roster.handle_hello(&hello(9_999, Standing::default()), addr(), later));
+        let heard = roster.handle_hello(&hello(9_999, Standing::default()), addr(), later);
+        assert_eq!(heard, Heard::New);
         assert_eq!(roster.len(), 1, "those that are gone make room");
+    }
+
+    #[test]
+    fn one_address_has_so_many_nodes_and_slows_the_others_down_no_further() {
+        let mut roster = Roster::default();
+        for node in 0..1_024 {
+            roster.handle_hello(&hello(node, Standing::default()), addr(), at_ms(0));
+        }
+        assert_eq!(roster.len(), MAX_NODES_PER_ADDRESS);
+        assert_eq!(roster.hello_every(), Duration::from_millis(3_250));
+        let other = SocketAddr::from(([192, 0, 2, 99], 40_000));
+        let heard = roster.handle_hello(&hello(5_000, Standing::default()), other, at_ms(0));
+        assert_eq!(heard, Heard::New);
+    }
+
+    #[test]
+    fn who_promised_to_be_heard_seldom_is_not_gone_when_the_crowd_is() {
+        let mut roster = Roster::default();
+        let at = |node: u64| SocketAddr::from(([192, 0, (node / 50) as u8, 1], 40_000));
+        for node in 1..1_000 {
+            roster.handle_hello(&hello(node, Standing::default()), at(node), at_ms(0));
+        }
+        // The crowd was never there; node 1000 was, and says hello every 50 s as long as all are counted.
+        roster.handle_hello(
+            &hello(1_000, Standing::default()),
+            at(1_000),
+            at_ms(100_000),
+        );
+        roster.forget(at_ms(150_300));
+        assert_eq!(
+            roster.len(),
+            1,
+            "the crowd is gone, before 1000 is heard again"
+        );
+        assert_eq!(roster.hello_every(), Duration::from_secs(1));
+        assert!(roster.is_alive(NodeId(1_000), at_ms(249_000)));
+        assert!(!roster.is_alive(NodeId(1_000), at_ms(250_200)));
+    }
+
+    #[test]
+    fn nodes_that_never_confirm_do_not_take_the_seats_of_those_that_do() {
+        let mut roster = Roster::default();
+        let real = [10, 11, 12, 13, 14, 15, 16, 17];
+        let best = standing(true, true, i16::MAX, u32::MAX);
+        let at = |node: u64| SocketAddr::from(([192, 0, (node / 50) as u8, 1], 40_000));
+        for node in real {
+            roster.handle_hello(&hello(node, standing(true, true, 0, 0)), addr(), at_ms(0));
+        }
+        roster.order_heirs(TERM, at_ms(0));
+        for ms in (0..20_000).step_by(100) {
+            for node in roster.heirs().to_vec() {
+                if real.contains(&node.0) {
+                    let confirm = Confirm {
+                        station: crate::wire::StationId(1),
+                        node,
+                        term: TERM,
+                        number: ms,
+                        plan: PlanDigest(1),
+                        standing: standing(true, true, 0, 0),
+                        accepts: None,
+                    };
+                    assert!(roster.handle_confirm(&confirm, addr(), false, at_ms(ms)));
+                }
+            }
+            if ms == 500 {
+                for node in 1_000..2_000 {
+                    roster.handle_hello(&hello(node, best), at(node), at_ms(ms));
+                }
+            }
+            roster.order_heirs(TERM, at_ms(ms));
+            let heirs = roster.heirs();
+            let seats = heirs.iter().filter(|heir| real.contains(&heir.0)).count();
+            assert!(seats >= MAX_HEIRS - ON_TRIAL, "{ms}: {heirs:?}");
+            assert!(
+                real.contains(&heirs[0].0),
+                "the first is one that has confirmed"
+            );
+        }
+        // A new leader knows only whom the old one named: those come first, too.
+        roster.begin_term();
+        let next = Term { counter: 4, ..TERM };
+        roster.order_heirs(next, at_ms(20_000));
+        let seats = roster.heirs().iter().filter(|heir| real.contains(&heir.0));
+        assert!(
+            seats.count() >= MAX_HEIRS - ON_TRIAL,
+            "{:?}",
+            roster.heirs()
+        );
+    }
+
+    #[test]
+    fn a_newcomer_gets_its_trial_although_a_crowd_asks_for_it() {
+        let mut roster = Roster::default();
+        let best = standing(true, true, i16::MAX, u32::MAX);
+        for node in 1_000..2_000 {
+            roster.handle_hello(&hello(node, best), addr(), at_ms(0));
+        }
+        let other = SocketAddr::from(([192, 0, 2, 99], 40_000));
+        let named = (0..60_000).step_by(100).find(|ms| {
+            roster.handle_hello(&hello(7, standing(true, true, 0, 0)), other, at_ms(*ms));
+            for node in 1_000..1_064 {
+                roster.handle_hello(&hello(node, best), addr(), at_ms(*ms));
+            }
+            roster.order_heirs(TERM, at_ms(*ms));
+            roster.heirs().contains(&NodeId(7))
+        });
+        assert!(named.is_some_and(|ms| ms < 30_000), "{named:?}");
     }
 }

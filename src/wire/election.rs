@@ -16,6 +16,10 @@ pub const SILENT_AFTER: Duration = Duration::from_millis(50);
 pub const GRACE: Duration = Duration::from_millis(200);
 /// A silence after which a leader may be replaced, and solo packets count.
 pub const CLAIM_AFTER: Duration = Duration::from_millis(200);
+/// How far a term's counter may be above the highest one that a node knows. It rises by one with each takeover: a node that was away
+/// for a week has missed fewer, even if a leader died every ten minutes. Without a limit one forged packet with the highest
+/// counter would forbid every later claim.
+pub const MAX_LEAP: u32 = 1_024;
 /// The most heirs that a leader names.
 pub const MAX_HEIRS: usize = 8;
 /// The largest quorum: more nodes than a station counts cannot agree.

@@ -18,6 +18,7 @@ mod environment;
 mod events;
 mod failures;
 mod foreign;
+mod forged;
 mod help;
 mod joining;
 mod network;

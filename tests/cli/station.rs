@@ -37,7 +37,7 @@ fn json(studio: &Studio, path: &str) -> Value {
     serde_json::from_slice(&ask(studio, path, None).unwrap()).unwrap()
 }
 
-fn sender(studio: &Studio, files: &str) -> Process {
+pub(crate) fn sender(studio: &Studio, files: &str) -> Process {
     let sender = studio.start(&format!(
         "send {files} --name kitchen --events - --http {}",
         api(studio)
@@ -264,8 +264,8 @@ fn a_young_station_that_yields_to_one_that_is_never_heard_again_plays_its_song_a
     studio.tone("a.wav", 3_000, 440.0);
     let witness = Witness::of(&studio);
     let sender = sender(&studio, "a.wav");
-    // One heartbeat of an old station, and nothing more of it.
-    let beat = Heartbeat {
+    // Two heartbeats of an old station, and nothing more of it.
+    let mut beat = Heartbeat {
         station: StationId(7),
         term: Term {
             counter: 1,
@@ -283,8 +283,12 @@ fn a_young_station_that_yields_to_one_that_is_never_heard_again_plays_its_song_a
         name: "nobody".into(),
         succession: Default::default(),
     };
-    let beat = Message::Heartbeat(Box::new(beat)).to_bytes();
-    heckle(&studio, studio.port + 2, &beat);
+    for number in 1..=2 {
+        beat.number = number;
+        let bytes = Message::Heartbeat(Box::new(beat.clone())).to_bytes();
+        heckle(&studio, studio.port + 2, &bytes);
+        std::thread::sleep(Duration::from_millis(120));
+    }
     let events = sender.finish().exits(0).events();
     assert_eq!(
         named(&events, "off_air").last().unwrap()["reason"],

@@ -36,7 +36,7 @@ fn crash_after_crash(world: &mut World) {
 }
 
 /// Every frame was on air no later than a buffer after the one before it, less what the network takes.
-fn no_hole(world: &mut World, invariant: &'static str, last: u64) {
+pub(crate) fn no_hole(world: &mut World, invariant: &'static str, last: u64) {
     let longest = world.longest_hole(0, last);
     if longest > BUFFER_US - world.network.delay_us.1 {
         world.violate(invariant, format!("a hole of {longest} us"));
@@ -124,7 +124,7 @@ fn copied_in_part(world: &mut World) {
     }
 }
 
-fn runs(make: fn(&mut World), seeds: std::ops::Range<u64>) {
+pub(crate) fn runs(make: fn(&mut World), seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let mut world = World::new(seed);
         make(&mut world);

@@ -8,6 +8,7 @@
 //! * `checks`: PROTOCOL's invariants, looked at on every packet and every wake
 //! * `telling`: the transcript: what happened, in words that do not depend on random ids
 //! * `directed`: runs that aim at one invariant: crash after crash, a hundred takeovers
+//! * `forged`: somebody sends in the station's name
 //! * `scenarios`: named runs, with their transcripts in `transcripts/`
 //! * `seeds`: random runs by the thousand
 //! * `traffic`: what all that costs on the network
@@ -23,6 +24,7 @@ mod directed;
 mod faults;
 #[cfg(debug_assertions)]
 mod flaws;
+mod forged;
 mod host;
 #[path = "../../benches/figures/report.rs"]
 mod report;

@@ -668,6 +668,19 @@ impl World {
         self.hosts[number].shelf.frames()
     }
 
+    /// Somebody sends this with the address of a host.
+    pub(crate) fn forge(&mut self, from: usize, to: usize, channel: Channel, bytes: &[u8]) {
+        let bytes = bytes.to_vec();
+        let arrived_us = self.now_us + 50;
+        let packet = Packet {
+            channel,
+            from,
+            bytes,
+            arrived_us,
+        };
+        self.at(arrived_us, What::Arrive(to, packet));
+    }
+
     /// The hosts that lead.
     pub(crate) fn leaders(&self) -> Vec<usize> {
         let leads =

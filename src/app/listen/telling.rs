@@ -46,6 +46,7 @@ impl Listener {
     pub(super) fn write_stats(&mut self) {
         let mut statistics = self.dial.statistics();
         statistics.underruns += self.output.underruns();
+        statistics.add_reasons(&self.member.rejected());
         let (player, foreign) = (self.dial.player(), self.dial.foreign());
         let foreign = foreign
             .is_on_air()

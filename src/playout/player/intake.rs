@@ -60,6 +60,9 @@ impl Player {
         if self.terms.is_stale(element.term) {
             return Err(Rejection::StaleTerm);
         }
+        if self.terms.is_leap(element.term) {
+            return Err(Rejection::TermLeap);
+        }
         let index = self.numbering.index(element.index_high, packet.seq);
         // A timestamp fixes the slot modulo 15 days: idle time goes on from that of the run before, if that makes sense.
         let idle = self.runs.idle_before(index).unwrap_or_default();
@@ -286,6 +289,7 @@ impl Player {
                 Ok(())
             }
             Verdict::Stale => Err(Rejection::StaleTerm),
+            Verdict::Leap => Err(Rejection::TermLeap),
             Verdict::Solo => Err(Rejection::Solo(head.index)),
         }
     }
@@ -409,6 +413,7 @@ impl Player {
         let known = self.terms.told();
         let held = match self.terms.handle_heartbeat(beat, arrived) {
             Verdict::Stale | Verdict::Solo => return Err(Rejection::StaleTerm),
+            Verdict::Leap => return Err(Rejection::TermLeap),
             Verdict::Hold => {
                 self.heard_at = self.now;
                 return Ok(());

@@ -18,7 +18,7 @@ use super::roles::Role;
 use super::{Frames, Node};
 use crate::time::Instant;
 use crate::wire::control::Message;
-use crate::wire::election::{Ask, MAX_HEIRS, MAX_QUORUM, Refusal, Reply, Round};
+use crate::wire::election::{Ask, MAX_HEIRS, MAX_LEAP, MAX_QUORUM, Refusal, Reply, Round};
 use crate::wire::{FrameIndex, NodeId};
 
 /// When the copies of a question are sent, after the first.
@@ -346,6 +346,9 @@ impl Node {
         if !is_asked {
             return;
         }
+        if !self.replies.spend(self.latest) {
+            return self.refuse(super::doubting::Doubt::Flood, Some(from));
+        }
         let refusal = self.refusal(ask);
         if let (None, Round::Vote { counter }) = (refusal, ask.round) {
             self.voter.granted = Some((counter, ask.node, self.latest));
@@ -434,7 +437,7 @@ impl Node {
         asking.told = asking.told.max(
             reply
                 .counter
-                .min(following.term.counter.saturating_add(1 << 20)),
+                .min(following.term.counter.saturating_add(MAX_LEAP)),
         );
         match reply.refusal {
             Some(refusal) => {

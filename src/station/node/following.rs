@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::claiming::Claim;
 use super::covering::Duty;
+use super::doubting::{Doubt, News, Odd};
 use super::flaws::Flaw;
 use super::roles::Role;
 use super::{Event, Node, Output};
@@ -19,23 +20,28 @@ use crate::station::grid::Grid;
 use crate::station::programme::Programme;
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, Message, State};
-use crate::wire::election::{CLAIM_AFTER, Confirm, GRACE, MAX_HEIRS, Offer, SILENT_AFTER, Stale};
+use crate::wire::election::{CLAIM_AFTER, Confirm, GRACE, MAX_HEIRS, Offer, SILENT_AFTER};
 use crate::wire::ids::{PlanDigest, ShortTerm, Slot};
 use crate::wire::media::{Flags, MediaPacket};
 use crate::wire::{FrameIndex, NodeId, Term};
 
 /// A silence after which a leader may be replaced while the station is idle and only heartbeats are sent, ten a second.
 pub(super) const CLAIM_AFTER_IDLE: Duration = Duration::from_millis(500);
-/// Stale leaders are told so at most this often.
-const STALE_EVERY: Duration = Duration::from_millis(100);
 
 /// What a follower knows of its leader.
 #[derive(Debug)]
 pub(super) struct Following {
     /// The term that is followed. Of a leader that was only heard on the media port, the low half of the id is not known yet.
     pub(super) term: Term,
-    /// The newest heartbeat's number; none was heard before the first.
-    number: Option<u64>,
+    /// The newest heartbeat's number, and when it came; none was heard before the first.
+    pub(super) number: Option<u64>,
+    pub(super) numbered_at: Instant,
+    /// The last heartbeat, if it was not believed.
+    pub(super) odd: Option<Odd>,
+    /// The last frame of the leader's, if it came too early to be believed.
+    pub(super) early: Option<FrameIndex>,
+    /// When this node joined, on one heartbeat.
+    pub(super) joined_at: Option<Instant>,
     /// Where the leader is reached.
     pub(super) addr: Option<SocketAddr>,
     /// Where its plan and frames can be fetched.
@@ -49,9 +55,9 @@ pub(super) struct Following {
     /// The leader's newest packet of which this node holds the plan.
     pub(super) base: Option<(FrameIndex, PlanDigest)>,
     /// When the leader's packets arrive.
-    grid: Grid,
+    pub(super) grid: Grid,
     /// When its heartbeats arrive: the grid of an idle station.
-    beats: Grid,
+    pub(super) beats: Grid,
     pub(super) is_idle: bool,
     /// Idle frames before the run that plays.
     idle_frames: u64,
@@ -61,11 +67,13 @@ pub(super) struct Following {
     /// The offer names this node, and it has confirmed it.
     pub(super) has_accepted: bool,
     pub(super) quorum: u16,
+    /// A heartbeat has told the quorum.
+    pub(super) is_quorum_told: bool,
     pub(super) buffer: Duration,
     /// That nobody leads, for want of nodes, was said.
     pub(super) told_too_few: bool,
     rival: Option<Rival>,
-    told_stale_at: Option<Instant>,
+    pub(super) told_stale_at: Option<Instant>,
     pub(super) duty: Duty,
     pub(super) claim: Claim,
     /// A newer plan of this term, fetched while standing for election: it is not for covering (trace 7).
@@ -85,6 +93,10 @@ impl Following {
         Following {
             term,
             number: None,
+            numbered_at: now,
+            joined_at: None,
+            odd: None,
+            early: None,
             addr: None,
             http: None,
             heard_at: now,
@@ -100,6 +112,7 @@ impl Following {
             has_accepted: false,
             quorum: 1,
             told_too_few: false,
+            is_quorum_told: false,
             buffer: Duration::from_millis(500),
             rival: None,
             told_stale_at: None,
@@ -208,8 +221,9 @@ impl Node {
             }
             _ => return,
         }
-        if !self.can_be(index, arrived) {
-            return;
+        let stands_in = solo || cover;
+        if !self.can_be(index, arrived) || stands_in && self.is_cover_early(index, arrived) {
+            return self.refuse(Doubt::Frame, None);
         }
         // Any packet of a frame suppresses covers of it (trace 11).
         let Role::Following(following) = &mut self.role else {
@@ -224,7 +238,9 @@ impl Node {
         match self.weigh(element.term, !cover, arrived) {
             Verdict::Stale => return,
             Verdict::Rival => {
-                self.seen.insert(index);
+                if !self.is_cover_early(index, arrived) {
+                    self.seen.insert(index);
+                }
                 return;
             }
             Verdict::Adopt => {
@@ -234,8 +250,8 @@ impl Node {
             }
             Verdict::Followed => {}
         }
-        self.seen.insert(index);
         if cover {
+            self.seen.insert(index);
             if self.has(Flaw::CoverIsLife) {
                 self.sign_of_life(arrived);
             }
@@ -245,8 +261,13 @@ impl Node {
             return;
         };
         let idle = following.idle_frames;
-        let slot = self.numbering.slot(Slot(index.0 + idle), packet.timestamp);
+        let slot = (self.numbering.slot(Slot(index.0 + idle), packet.timestamp))
+            .filter(|slot| slot.0 < index.0 + idle + (1 << 20));
         let digest = self.programme.digest();
+        if slot.is_some_and(|slot| self.is_early(index, slot, arrived)) {
+            return self.refuse(Doubt::Frame, None);
+        }
+        self.seen.insert(index);
         let Role::Following(following) = &mut self.role else {
             return;
         };
@@ -259,7 +280,7 @@ impl Node {
         if element.plan == digest {
             following.base = following.newest;
         }
-        if let Some(slot) = slot.filter(|slot| slot.0 < index.0 + idle + (1 << 20)) {
+        if let Some(slot) = slot {
             following.grid.handle_arrival(slot, arrived);
         }
         self.sign_of_life(arrived);
@@ -272,17 +293,21 @@ impl Node {
         };
         let known = self.seen.top().max(following.highest);
         let silent = arrived.since(following.heard_at).as_millis() as u64 / 20;
-        known.is_none_or(|top| index <= top.plus(super::CUSHION_FRAMES * 8 + silent))
+        index.0 < FrameIndex::LIMIT / 2
+            && known.is_none_or(|top| index <= top.plus(super::CUSHION_FRAMES * 8 + silent))
     }
 
     /// A heartbeat of this station was heard by a follower.
     pub(super) fn hear_beat(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
         let last = beat.next.0.checked_sub(1).map(FrameIndex);
         if last.is_some_and(|last| !self.can_be(last, arrived)) {
-            return;
+            return self.refuse(Doubt::Frame, Some(from));
         }
         match self.weigh(beat.term.short(), true, arrived) {
-            Verdict::Stale => return self.tell_stale(from, beat, arrived),
+            Verdict::Stale => {
+                self.tell_stale(from, beat, arrived);
+                return self.forsake();
+            }
             Verdict::Rival => return,
             Verdict::Adopt => self.adopt(beat.term, arrived),
             Verdict::Followed => {}
@@ -292,13 +317,13 @@ impl Node {
             self.config.node,
             self.standing.eligible,
         );
+        if self.weigh_number(from, beat, arrived) != Some(News::Newest) {
+            return; // trace 6
+        }
         let Role::Following(following) = &mut self.role else {
             return;
         };
         following.term = beat.term;
-        if following.number.is_some_and(|number| beat.number <= number) {
-            return; // trace 6
-        }
         let succession = &beat.succession;
         let http_port = Some(succession.http_port).filter(|port| *port != 0);
         following.number = Some(beat.number);
@@ -314,7 +339,7 @@ impl Node {
         if let Some(run) = beat.run {
             following.idle_frames = run.starts_at.0.saturating_sub(run.first.0);
         }
-        following.quorum = succession.quorum;
+        (following.quorum, following.is_quorum_told) = (succession.quorum, true);
         following.buffer = Duration::from_millis(u64::from(beat.buffer_ms));
         following.is_idle = beat.state != State::Playing;
         following.beats.handle_sample(beat.sent_at_us, arrived);
@@ -394,6 +419,7 @@ impl Node {
         tracing::debug!(from = %following.term, to = %term, "following a higher term");
         let old = std::mem::replace(&mut **following, Following::new(term, now));
         (following.quorum, following.buffer) = (old.quorum, old.buffer);
+        following.is_quorum_told = old.is_quorum_told;
         if now.since(old.heard_at) > SILENT_AFTER && !old.offered_to(term.leader.short()) {
             self.roster.fall_silent(old.term.leader.short());
         }
@@ -423,6 +449,9 @@ impl Node {
         if !self.may_confirm(beat.term, beat.succession.quorum) {
             return;
         }
+        if !self.confirms.spend(self.latest) {
+            return self.refuse(Doubt::Flood, Some(to));
+        }
         self.voter.confirmed_at = Some(self.latest);
         let me = self.config.node;
         let offer = beat.succession.offer.filter(|offer| offer.successor == me);
@@ -438,28 +467,6 @@ impl Node {
                 .map(|offer| offer.first),
         };
         self.send_control(Some(to), &Message::Confirm(confirm));
-    }
-
-    /// A leader of a lower term is told that it is over, if the one of the higher term cannot do it itself.
-    fn tell_stale(&mut self, to: SocketAddr, beat: &Heartbeat, arrived: Instant) {
-        let every = STALE_EVERY;
-        let node = self.config.node;
-        let Role::Following(following) = &mut self.role else {
-            return;
-        };
-        let silent = arrived.since(following.heard_at) >= following.claim_after();
-        let told = following
-            .told_stale_at
-            .is_some_and(|at| arrived.since(at) < every);
-        if silent && !told {
-            following.told_stale_at = Some(arrived);
-            let stale = Stale {
-                station: beat.station,
-                node,
-                term: following.term,
-            };
-            self.send_control(Some(to), &Message::Stale(stale));
-        }
     }
 
     /// The plan that was fetched is the one that the leader named, or a newer one for a candidate.

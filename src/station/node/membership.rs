@@ -6,8 +6,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::doubting::Doubt;
 use super::roles::Role;
-use super::{Frames, MAX_ANSWERS_PER_SECOND, Node};
+use super::{Frames, Node};
+use crate::station::roster::Heard;
 use crate::time::Instant;
 use crate::wire::control::{Hello, Message};
 use crate::wire::election::{Confirm, Standing};
@@ -44,24 +46,21 @@ impl Node {
             self.answer(from);
             self.hear_founder(hello);
         } else if hello.station == Some(self.config.station) {
-            let new = self.roster.handle_hello(hello, from, self.latest);
-            // Who is new must be able to take over soon, and a standing that has changed matters at once if there are few.
-            if new && matches!(self.role, Role::Leading { .. }) {
-                self.order_heirs();
+            match self.roster.handle_hello(hello, from, self.latest) {
+                // Who is new must be able to take over soon, and a standing that has changed matters at once if there are few.
+                Heard::New if matches!(self.role, Role::Leading { .. }) => self.order_heirs(),
+                Heard::Full => self.refuse(Doubt::Crowd, Some(from)),
+                Heard::New | Heard::Again => {}
             }
         }
     }
 
     fn answer(&mut self, to: SocketAddr) {
-        let second_ago = self.latest - Duration::from_secs(1);
-        while self.answered_at.front().is_some_and(|&at| at <= second_ago) {
-            self.answered_at.pop_front();
+        if self.role.lead().is_none() || self.is_listening() {
+            return;
         }
-        if self.role.lead().is_some()
-            && !self.is_listening()
-            && self.answered_at.len() < MAX_ANSWERS_PER_SECOND
-        {
-            self.answered_at.push_back(self.latest);
+        // Whoever is not answered hears the next heartbeat to all.
+        if self.answers.spend(self.latest) {
             self.beat(Some(to));
         }
     }
@@ -73,7 +72,11 @@ impl Node {
             && confirm.term == lead.term
             && confirm.number <= lead.number
         {
-            self.roster.handle_confirm(confirm, from, self.latest);
+            let strangers = self.config.quorum > 1;
+            let known = (self.roster).handle_confirm(confirm, from, strangers, self.latest);
+            if !known {
+                return self.refuse(Doubt::Stranger, Some(from));
+            }
             self.renew_lease();
         }
     }

@@ -13,10 +13,10 @@ use super::following::Following;
 use super::roles::{Phase, Role};
 use super::{Event, Node};
 use crate::time::Instant;
-use crate::wire::control::{Heartbeat, State};
+use crate::wire::control::{Heartbeat, Message, State};
 use crate::wire::election::{GRACE, Stale};
 use crate::wire::ids::ShortTerm;
-use crate::wire::{FrameIndex, Term};
+use crate::wire::{FRAME, FrameIndex, Term};
 
 /// Heirs are counted for this long.
 const CONTEST: Duration = Duration::from_millis(60);
@@ -30,10 +30,14 @@ const MAX_FACTOR: u32 = 25;
 const AGAIN_FRAMES: u64 = 2;
 /// Covers that are further ahead of what is due than this say that the leader's own clock is behind.
 const RESIGN_FRAMES: u64 = 2;
+/// So many frames after the first of these another one has to come.
+const AHEAD_AGAIN: u64 = 3;
 /// A node that stood still for longer than this was away: others may have taken over.
 const AWAY: Duration = Duration::from_millis(200);
 /// How long it listens then before it speaks.
 const LISTEN: Duration = Duration::from_millis(45);
+/// Stale leaders are told so at most this often.
+const STALE_EVERY: Duration = Duration::from_millis(100);
 
 /// Another leader of the same station.
 #[derive(Clone, Debug)]
@@ -223,7 +227,7 @@ impl Node {
         index: FrameIndex,
         stand_in: bool,
     ) {
-        let Role::Leading { lead, phase } = &self.role else {
+        let Role::Leading { lead, phase } = &mut self.role else {
             return;
         };
         let own = match phase {
@@ -236,7 +240,19 @@ impl Node {
             Phase::Idle { next } => *next,
         };
         // Its clock has lost time, or the others would not think that it is late: they go on in time, and it never will.
-        if stand_in && near && term == lead.term.short() && index > due.plus(RESIGN_FRAMES) {
+        let ahead =
+            stand_in && near && term == lead.term.short() && index > due.plus(RESIGN_FRAMES);
+        // One packet is soon forged; who covers sends the next one, too.
+        let before = if ahead {
+            lead.covered_ahead.replace((index, self.latest))
+        } else {
+            None
+        };
+        let again = before.is_some_and(|(before, at)| {
+            (1..=AHEAD_AGAIN).contains(&index.since(before))
+                && self.latest.since(at) <= FRAME * (AHEAD_AGAIN + 1) as u32
+        });
+        if again {
             let following = Following::new(lead.term, self.latest);
             return self.become_follower(following, "its clock has lost time");
         }
@@ -246,16 +262,40 @@ impl Node {
         }
     }
 
+    /// A leader of a lower term is told that it is over, if the one of the higher term cannot do it itself.
+    pub(super) fn tell_stale(&mut self, to: SocketAddr, beat: &Heartbeat, arrived: Instant) {
+        let every = STALE_EVERY;
+        let node = self.config.node;
+        let Role::Following(following) = &mut self.role else {
+            return;
+        };
+        let silent = arrived.since(following.heard_at) >= following.claim_after();
+        let told = following
+            .told_stale_at
+            .is_some_and(|at| arrived.since(at) < every);
+        if silent && !told {
+            following.told_stale_at = Some(arrived);
+            let stale = Stale {
+                station: beat.station,
+                node,
+                term: following.term,
+            };
+            self.send_control(Some(to), &Message::Stale(stale));
+        }
+    }
+
     /// Somebody follows a higher term than this leader's, and does not hear its leader.
     pub(super) fn hear_stale(&mut self, stale: &Stale) {
         let supporters = self.supporters();
         let Role::Leading { lead, .. } = &self.role else {
             return;
         };
+        // One that forges such messages must not make this leader repeat itself, or use up all counters.
+        let lately = (lead.raised_at).is_some_and(|at| self.latest.since(at) < FORGOTTEN);
         let is_news = stale.station == self.config.station
             && stale.term > lead.term
             && stale.term.leader != self.config.node;
-        if !is_news {
+        if !is_news || lately {
             return;
         }
         if supporters == 0 || self.config.quorum > 1 {
@@ -276,6 +316,7 @@ impl Node {
             pacer.step_back(AGAIN_FRAMES);
             lead.again_from = Some(pacer.next());
         }
+        lead.raised_at = Some(self.latest);
         let counter = lead.term.counter.max(other.counter);
         lead.term.counter = counter.saturating_add(1);
         let top = self.seen.top();

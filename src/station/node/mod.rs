@@ -15,6 +15,7 @@
 //! * `on_air`: what a leader does at each wake: plan, send, starve; `beating`: how it says that it is there
 //! * `flaws`: rules that can be left out, to see that the simulator notices
 //! * `following`: what a follower learns from its leader, and when it changes to another one
+//! * `doubting`: what it does not believe, and who learns of it
 //! * `covering`: sending what the leader should have sent
 //! * `claiming`: becoming the leader, by the votes of the others
 //! * `agreeing`: a quorum: who votes, and how long a leader may speak on it
@@ -29,6 +30,7 @@ mod beating;
 mod claiming;
 mod copying;
 mod covering;
+mod doubting;
 mod flaws;
 mod following;
 mod handing_over;
@@ -63,6 +65,7 @@ use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId, clip};
 use agreeing::Voter;
 use copying::Copying;
 pub use copying::Fetch;
+use doubting::{Budget, Doubt};
 #[cfg(debug_assertions)]
 #[doc(hidden)]
 pub use flaws::Flaw;
@@ -78,6 +81,10 @@ pub const HEARTBEAT: Duration = Duration::from_millis(100);
 pub const HURRIED_HEARTBEAT: Duration = Duration::from_millis(20);
 /// Answers to hellos in any one second: the bound on what others can make this node send.
 pub const MAX_ANSWERS_PER_SECOND: usize = 20;
+/// Answers to candidates in any one second: each asks three times by two ways, eight of them at most every 60 ms.
+pub const MAX_REPLIES_PER_SECOND: usize = 800;
+/// Confirmations in any one second: twice as many as there can be heartbeats.
+pub const MAX_CONFIRMS_PER_SECOND: usize = 140;
 /// How many other stations on the group are named in warnings.
 const MAX_WARNED_OF: usize = 16;
 
@@ -138,8 +145,14 @@ pub struct Node {
     /// The track of which a missing frame was told.
     told_missing: Option<TrackId>,
     warned_of: Vec<StationId>,
-    /// When the last hellos were answered.
-    answered_at: VecDeque<Instant>,
+    /// What is still to be said for the station that this node founded and let go.
+    goodbyes: VecDeque<(Instant, Output)>,
+    /// What was not believed.
+    refused: doubting::Refused,
+    /// For answers to hellos, to candidates, to heartbeats.
+    answers: Budget,
+    replies: Budget,
+    confirms: Budget,
     frames_sent: u64,
     octets_sent: u64,
     skipped: u64,
@@ -189,7 +202,11 @@ impl Node {
             told_track: None,
             told_missing: None,
             warned_of: Vec::new(),
-            answered_at: VecDeque::new(),
+            goodbyes: VecDeque::new(),
+            refused: doubting::Refused::default(),
+            answers: Budget::of(MAX_ANSWERS_PER_SECOND),
+            replies: Budget::of(MAX_REPLIES_PER_SECOND),
+            confirms: Budget::of(MAX_CONFIRMS_PER_SECOND),
             frames_sent: 0,
             octets_sent: 0,
             skipped: 0,
@@ -230,6 +247,9 @@ impl Node {
     ) {
         self.latest = self.latest.max(now);
         self.notice_absence();
+        if self.doubts(from, message) {
+            return;
+        }
         let me = self.config.node;
         match message {
             Message::Hello(hello) if hello.node != me => self.hear_hello(from, hello),
@@ -254,6 +274,9 @@ impl Node {
                 media_heard.get_or_insert(packet.station);
             }
             Role::Following(_) | Role::Leading { .. } if packet.station == self.config.station => {
+                if self.is_leap(packet.element.term.counter) {
+                    return self.refuse(Doubt::TermLeap, None);
+                }
                 self.hear_media(packet, arrived.min(self.latest));
             }
             _ => {}
@@ -280,7 +303,13 @@ impl Node {
         #[cfg(not(debug_assertions))]
         let plan = Programme::from_bytes(bytes, digest);
         self.copying.plan_answered();
-        self.take_plan(plan?);
+        match plan {
+            Ok(plan) => self.take_plan(plan),
+            Err(error) => {
+                self.count_rejected(error.reason());
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
@@ -362,6 +391,7 @@ impl Node {
             return;
         }
         self.fed = false;
+        self.say_goodbye_again();
         self.go_on_founding();
         let attended = self.attend(frames);
         let relieved = self.keep_relieved();
@@ -415,7 +445,8 @@ impl Node {
     /// When to call [`Node::handle_timeout`] next; `None` when the node is done, or only waits to be told of a station.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let fed = self.fed.then_some(self.latest);
-        let next = [fed, self.wake_at, self.poll_work()]
+        let goodbye = self.goodbyes.front().map(|(at, _)| *at);
+        let next = [fed, goodbye, self.wake_at, self.poll_work()]
             .into_iter()
             .flatten()
             .min();

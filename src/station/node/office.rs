@@ -7,8 +7,13 @@ use super::handing_over::Leaving;
 use super::merging::Contact;
 use crate::station::clock::StationClock;
 use crate::time::Instant;
-use crate::wire::{FrameIndex, Slot, Term};
+use crate::wire::control::Heartbeat;
+use crate::wire::{FrameIndex, Slot, StationId, Term};
 
+/// Two heartbeats that are at least this far apart say that a station is there: 100 ms, less what delays may differ by.
+const TWICE_WITHIN: Duration = Duration::from_millis(80);
+/// A station that was heard once, and then not again for so long, is not there.
+const ELDER_FORGOTTEN: Duration = Duration::from_millis(500);
 /// For how long a station is young.
 const YOUNG: Duration = Duration::from_secs(2);
 
@@ -39,9 +44,43 @@ pub(super) struct Lead {
     pub(super) again_from: Option<FrameIndex>,
     /// Another leader of this station was heard.
     pub(super) contact: Option<Contact>,
+    /// Another station to which this one would yield, if it is heard once more.
+    pub(super) elder: Option<Elder>,
+    /// A cover that was ahead of what is due, and when it came.
+    pub(super) covered_ahead: Option<(FrameIndex, Instant)>,
+    /// When it last went on in a higher term.
+    pub(super) raised_at: Option<Instant>,
+}
+
+/// A station that was heard once while this one was young. One heartbeat is soon forged, or comes from a leader that was just
+/// killed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Elder {
+    station: StationId,
+    number: u64,
+    heard_at: Instant,
 }
 
 impl Lead {
+    /// Whether another station was heard twice, nearly a heartbeat's time apart: then it is there.
+    pub(super) fn is_there(&mut self, beat: &Heartbeat, arrived: Instant) -> bool {
+        let known = (self.elder).filter(|elder| arrived.since(elder.heard_at) <= ELDER_FORGOTTEN);
+        let first = *self.elder.insert(known.unwrap_or(Elder {
+            station: beat.station,
+            number: beat.number,
+            heard_at: arrived,
+        }));
+        first.station == beat.station
+            && beat.number > first.number
+            && arrived.since(first.heard_at) >= TWICE_WITHIN
+    }
+
+    /// Whether this station is young, or has heard another one while it was.
+    pub(super) fn may_yield(&self, now: Instant) -> bool {
+        let heard = self.elder.map(|elder| elder.heard_at);
+        self.is_young(now) || heard.is_some_and(|at| now.since(at) <= ELDER_FORGOTTEN)
+    }
+
     /// An office that begins now, with frame `first`.
     pub(super) fn new(
         term: Term,
@@ -65,6 +104,9 @@ impl Lead {
             leaving: None,
             again_from: None,
             contact: None,
+            elder: None,
+            covered_ahead: None,
+            raised_at: None,
         }
     }
 

@@ -72,7 +72,8 @@ impl Node {
                 .filter(|last| last.frames.is_none())
             {
                 let (track, played) = (open.track, open.from + next.since(open.first));
-                match self.length(track, played, frames) {
+                let sent = open.from + self.next().since(open.first);
+                match self.length(track, played, sent, frames) {
                     Some(0) => self.programme.cut(next.minus(played)),
                     Some(length) => self.programme.close(length),
                     None => break,
@@ -122,10 +123,17 @@ impl Node {
     }
 
     /// How long a track is, if that is known.
-    fn length(&mut self, track: TrackId, played: u64, frames: &dyn Frames) -> Option<u64> {
+    /// Whoever says that it is shorter than what was sent of it is wrong: what was on air stays where it was.
+    fn length(
+        &mut self,
+        track: TrackId,
+        played: u64,
+        sent: u64,
+        frames: &dyn Frames,
+    ) -> Option<u64> {
         let listed = self.programme.listed(track)?;
-        if listed.frames.is_some() {
-            return listed.frames;
+        if let Some(frames) = listed.frames {
+            return Some(frames.max(sent));
         }
         self.length_of_lost(track, played, frames)
     }
@@ -245,7 +253,7 @@ impl Node {
             (Some(end), _) if end > horizon && self.end_run_if_awaited(next, horizon, frames) => {}
             (Some(end), known) if end >= horizon && known != Some(end) => {
                 // More has come in time: the run goes on.
-                if self.ready_end(end, 1, frames) > end {
+                if self.ready_end(end, 1, frames) > end && self.is_ahead(end) {
                     self.programme.reopen_run();
                 }
             }
@@ -266,6 +274,13 @@ impl Node {
             self.programme.end_run(ready.max(next));
         }
         ends
+    }
+
+    /// Whether a frame of the last run is still to come.
+    fn is_ahead(&self, index: FrameIndex) -> bool {
+        let run = self.programme.last_run();
+        let slot = run.map(|run| Slot(run.starts_at.0 + index.since(run.first)));
+        (self.role.lead().zip(slot)).is_some_and(|(lead, slot)| lead.clock.slot(self.latest) < slot)
     }
 
     /// Sends what is due; ends the run where its end was named.
@@ -294,6 +309,13 @@ impl Node {
         let is_alone = self.roster.heirs().is_empty();
         if known_end == Some(resume) || known_end.is_none() && resume < due.start && is_alone {
             self.programme.end_run(resume);
+        }
+        // No more than a horizon of it can have been covered. The rest of what a source has caught up with is a run of its own: all at
+        // once, it would be a flood.
+        let covered = (self.seen.top()).map_or(resume, |top| resume.max(top.plus(1)));
+        let stop = covered.plus(CUSHION_FRAMES);
+        if resume < due.start && stop < due.end && self.run_end().is_none_or(|end| stop < end) {
+            self.programme.end_run(stop);
         }
         next = resume;
         while next < due.end && self.run_end().is_none_or(|end| next < end) {

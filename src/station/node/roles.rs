@@ -190,15 +190,12 @@ impl Node {
                 self.hear_other_leader(from, beat, arrived);
             }
             Role::Leading { lead, .. } if !over => {
-                let young = lead.is_young(self.latest);
-                match (young, beat.young) {
-                    (true, false) => self.give_way(from, beat, arrived),
-                    (true, true) if self.config.node > beat.term.leader => {
-                        self.give_way(from, beat, arrived);
-                    }
-                    (false, false) => self.warn_of(from, beat),
+                match (lead.may_yield(self.latest), beat.young) {
                     // The other one is to yield.
-                    (true, true) | (false, true) => {}
+                    (true, true) if self.config.node < beat.term.leader => {}
+                    (true, _) if lead.is_there(beat, arrived) => self.give_way(from, beat, arrived),
+                    (false, false) => self.warn_of(from, beat),
+                    (true, _) | (false, true) => {}
                 }
             }
             _ => {}
@@ -236,8 +233,13 @@ impl Node {
     /// Whoever tuned in to the station that this node founded must hear that it is over, even if a packet is lost.
     fn say_goodbye(&mut self) {
         self.become_over(EndReason::Left);
-        for _ in 1..LAST_BEATS {
+        for n in 1..LAST_BEATS {
             self.beat(None);
+            // Later: a full queue somewhere would drop all of a burst.
+            if let Some(goodbye) = self.outputs.pop_back() {
+                let at = self.latest + LAST_BEATS_EVERY * n;
+                self.goodbyes.push_back((at, goodbye));
+            }
         }
         if self.frames_sent > 0 {
             let bye = rtcp::bye(self.config.station, &self.cname());
@@ -246,6 +248,17 @@ impl Node {
         self.tell(Event::OffAir {
             reason: EndReason::Left,
         });
+    }
+
+    /// Sends the goodbyes that are due.
+    pub(super) fn say_goodbye_again(&mut self) {
+        while let Some((at, goodbye)) = self.goodbyes.pop_front() {
+            if self.latest < at && !matches!(self.role, Role::Gone) {
+                self.goodbyes.push_front((at, goodbye));
+                return;
+            }
+            self.outputs.push_back(goodbye);
+        }
     }
 
     /// Says that the programme is over, until the last frame has had time to play.
@@ -405,7 +418,8 @@ impl Node {
             self.config.station = beat.station;
             self.numbering = Numbering::of(beat.station);
         }
-        let following = Following::new(beat.term, arrived);
+        let mut following = Following::new(beat.term, arrived);
+        following.joined_at = Some(arrived);
         self.role = Role::Following(Box::new(following));
         self.tell(Event::Leader {
             term: beat.term,
@@ -465,6 +479,7 @@ impl Node {
     /// The end of this node; standard players are told, if they heard anything.
     pub(super) fn become_gone(&mut self) {
         let role = std::mem::replace(&mut self.role, Role::Gone);
+        self.say_goodbye_again();
         debug_assert!(!matches!(role, Role::Leading { .. } | Role::Gone));
         (self.wake_at, self.fed) = (None, false);
         if let Role::Over { reason, .. } = role {

@@ -144,6 +144,16 @@ impl Node {
     /// Says why not.
     pub fn handle_submission(&mut self, bytes: &[u8], now: Instant) -> Result<(), SubmissionError> {
         self.latest = self.latest.max(now);
+        let result = self.take_submission(bytes);
+        match result {
+            Err(SubmissionError::Malformed(_)) => self.count_rejected("submission_malformed"),
+            Err(SubmissionError::Full) => self.count_rejected("submission_full"),
+            Err(SubmissionError::NotLeading | SubmissionError::Stranger) | Ok(()) => {}
+        }
+        result
+    }
+
+    fn take_submission(&mut self, bytes: &[u8]) -> Result<(), SubmissionError> {
         let malformed = SubmissionError::Malformed(bytes.len());
         let submission: Submission = postcard::from_bytes(bytes).map_err(|_| malformed)?;
         let Submission {
@@ -156,7 +166,16 @@ impl Node {
                 && track.title.len().max(track.artist.len()) <= MAX_TEXT_BYTES
                 && track.frames.is_none_or(|frames| frames <= 1 << 32)
         };
-        if tracks.len() > MAX_TRACKS || !tracks.iter().all(sound) {
+        // Whoever encodes a track says how long it is, and nobody else.
+        let is_others = |track: &ListedTrack| {
+            let listed = self.programme.listed(track.id);
+            listed.is_some_and(|listed| listed.owner != owner)
+        };
+        if tracks.len() > MAX_TRACKS
+            || !tracks.iter().all(sound)
+            || owner == self.config.node
+            || tracks.iter().any(is_others)
+        {
             return Err(malformed);
         }
         if !matches!(self.role, Role::Leading { .. }) || self.is_leaving() {

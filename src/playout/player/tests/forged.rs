@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::harness::*;
 use crate::wire::control::Heartbeat;
+use crate::wire::election::MAX_LEAP;
 
 const MICRO: Duration = Duration::from_micros(1);
 
@@ -141,10 +142,30 @@ fn copies_of_what_was_heard_keep_no_dead_station_on_the_air() {
 }
 
 #[test]
+fn a_term_that_takeovers_cannot_have_led_to_is_not_followed() {
+    let mut listener = following();
+    for n in 100..124 {
+        let forged = packet(n).term(MAX_LEAP + 2).plan(9);
+        let refused = listener.receive(forged, due(n) - MICRO);
+        assert_eq!(refused, Err(Rejection::TermLeap));
+        let beat = Heartbeat {
+            term: term(u32::MAX),
+            ..beat(n)
+        };
+        let refused = listener.player.handle_heartbeat(&beat, due(n), due(n));
+        assert_eq!(refused, Err(Rejection::TermLeap));
+        listener.is_sent(n..n + 1);
+    }
+    listener.is_sent(124..300);
+    assert_eq!(listener.concealed_until(299), 0);
+    assert_eq!(listener.rejected("term_leap"), 48);
+}
+
+#[test]
 fn the_highest_term_silences_a_listener_for_five_seconds_at_most() {
     let mut listener = following();
     for n in [100, 112] {
-        let forged = packet(n).term(u32::MAX).plan(9);
+        let forged = packet(n).term(MAX_LEAP + 1).plan(9);
         let _ = listener.receive(forged, due(n) - MICRO);
         listener.is_sent(n..n + 12);
     }

@@ -279,14 +279,35 @@ fn a_young_station_gives_way_to_an_old_one_says_goodbye_and_joins_it() {
     let mut bench = Bench::with_tracks(config(), &[1_000]);
     bench.run_until(at_ms(1_999));
     let (beats, frames) = (bench.beats().len(), bench.media().len());
-    bench.hear(&foreign_beat(NodeId(u64::MAX), false, State::Playing));
-    let goodbyes = bench.beats().split_off(beats);
+    let elder = |number| Heartbeat {
+        number,
+        ..foreign_beat(NodeId(u64::MAX), false, State::Playing)
+    };
+    bench.hear(&elder(7));
+    for again in [7, 6] {
+        bench.run_until(at_ms(2_099));
+        bench.hear(&elder(again));
+        assert_eq!(bench.node.state(), Some(State::Playing), "heard once only");
+    }
+    let (beats, frames) = (beats + 1, bench.media().len().max(frames));
+    bench.hear(&elder(8));
+    let before = bench.log.len();
+    bench.run_until(at_ms(2_200));
     let bye = bench.rtcp().pop().unwrap();
+    let goodbyes = bench.beats().split_off(beats);
+    let apart = goodbyes.iter().map(|(at, _)| at.since(at_ms(2_099)));
+    let apart: Vec<_> = apart.map(|late| late.as_millis()).collect();
+    assert_eq!(apart, [0, 20, 40], "not in one burst");
+    assert!(
+        bench.log[before..]
+            .iter()
+            .all(|(_, output)| !matches!(output, Output::Media(_)))
+    );
     bench
         .log
         .retain(|(_, output)| !matches!(output, Output::Media(_)));
     bench.node.config.station = StationId(0xffff_0000);
-    bench.run_until(at_ms(2_100));
+    bench.run_until(at_ms(2_200));
     assert_eq!(
         (bench.media().len(), frames > 0),
         (0, true),
@@ -310,6 +331,39 @@ fn a_young_station_gives_way_to_an_old_one_says_goodbye_and_joins_it() {
         }
     ));
     assert_eq!(rtcp::goodbyes(&bye.1), Ok(vec![STATION]));
+}
+
+#[test]
+fn a_young_station_yields_to_nobody_who_is_heard_only_once() {
+    let heard = |times_ms: &[u64]| {
+        let mut bench = Bench::with_tracks(config(), &[1_000]);
+        for (number, ms) in (1..).zip(times_ms) {
+            bench.run_until(at_ms(*ms));
+            bench.hear(&Heartbeat {
+                number,
+                ..foreign_beat(NodeId(1), false, State::Playing)
+            });
+        }
+        bench.run_until(at_ms(5_000));
+        let joined = |event: &Event| matches!(event, Event::Joined { .. });
+        !bench.events().iter().any(joined)
+    };
+    for stays in [
+        &[500][..],
+        &[500, 501, 502, 579],
+        &[500, 1_001],
+        &[2_000, 2_100],
+    ] {
+        assert!(heard(stays), "{stays:?}");
+    }
+    for yields in [
+        &[500, 580][..],
+        &[500, 540, 600],
+        &[1_999, 2_100],
+        &[500, 1_001, 1_101],
+    ] {
+        assert!(!heard(yields), "{yields:?}");
+    }
 }
 
 #[test]

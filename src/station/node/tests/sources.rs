@@ -117,6 +117,40 @@ fn a_source_that_slept_as_well_plays_on_from_where_it_was() {
 }
 
 #[test]
+fn what_a_leader_with_heirs_slept_through_before_a_track_that_is_missing_comes_no_faster_than_it_plays()
+ {
+    let mut bench = Bench::with_tracks(config(), &[2_000]);
+    bench.run_until(at_ms(1_000));
+    let hello = crate::wire::control::Hello {
+        node: NodeId(9 << 32),
+        name: "heir".into(),
+        founding: false,
+        station: Some(STATION),
+        standing: crate::wire::election::Standing {
+            standby: true,
+            ..Default::default()
+        },
+        report: Default::default(),
+        held_to: None,
+    };
+    let now = bench.now;
+    (bench.node).handle_control(addr(4), &Message::Hello(hello), now, now);
+    // The next track is in the list, and nothing of it is here.
+    bench.add(1);
+    bench.run_until(at_ms(1_100));
+    let before = bench.media().len();
+    bench.wake(at_ms(41_100));
+    bench.run_until(at_ms(41_150));
+    let burst = bench.media().len() - before;
+    assert!(
+        burst <= 2 * CUSHION_FRAMES as usize,
+        "{burst} frames at once"
+    );
+    bench.run_until(at_ms(90_000));
+    assert_eq!(bench.indices(), (0..2_000).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_loop_has_no_seam_and_bounded_memory() {
     for tracks in [&[1][..], &[7, 0, 3], &[600]] {
         let lap: u64 = tracks.iter().sum();

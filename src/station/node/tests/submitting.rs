@@ -173,3 +173,101 @@ fn a_sender_that_joins_and_is_asked_to_leave_twice_leaves_at_once() {
     joiner.wake(joiner.now + Duration::from_millis(1));
     assert!(joiner.is_done());
 }
+
+/// "I am here", of a node that follows the station of these tests.
+fn hello(node: NodeId) -> Message {
+    Message::Hello(crate::wire::control::Hello {
+        node,
+        name: "owner".into(),
+        founding: false,
+        station: Some(StationId(7)),
+        standing: Default::default(),
+        report: Default::default(),
+        held_to: None,
+    })
+}
+
+fn submission(owner: NodeId, id: u8, frames: Option<u64>) -> Vec<u8> {
+    let track = ListedTrack {
+        id: track(id),
+        owner,
+        title: "theirs".into(),
+        artist: String::new(),
+        frames,
+        digest: None,
+    };
+    let submission = Submission {
+        owner,
+        tracks: vec![track],
+        open: frames.is_none(),
+    };
+    postcard::to_stdvec(&submission).unwrap()
+}
+
+#[test]
+fn nobody_ends_the_track_of_another() {
+    let (me, other, third) = (NodeId(1 << 32), NodeId(5 << 32), NodeId(6 << 32));
+    let config = Config {
+        node: me,
+        station: StationId(7),
+        ..config()
+    };
+    let mut leader = Bench::new(config, START);
+    leader.add(0);
+    leader.grow(0, 200);
+    leader.run_until(at_ms(1_000));
+    let now = leader.now;
+    for node in [other, third] {
+        leader.node.handle_control(addr(5), &hello(node), now, now);
+    }
+    let growing = submission(other, 5, None);
+    leader.node.handle_submission(&growing, now).unwrap();
+    for forged in [
+        submission(third, 0, Some(1)),
+        submission(me, 0, Some(1)),
+        submission(third, 5, Some(1)),
+        submission(me, 5, Some(1)),
+    ] {
+        let malformed = SubmissionError::Malformed(forged.len());
+        assert_eq!(leader.node.handle_submission(&forged, now), Err(malformed));
+    }
+    assert_eq!(leader.node.rejected()["submission_malformed"], 4);
+    leader.finish(0, 200);
+    leader.node.source_finished();
+    leader.stock(5, 60);
+    let ended = submission(other, 5, Some(60));
+    leader.node.handle_submission(&ended, now).unwrap();
+    leader.run_until(at_ms(10_000));
+    assert_eq!(leader.indices(), (0..260).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_track_is_not_shorter_than_what_was_sent_of_it() {
+    let owner = NodeId(5 << 32);
+    let mut leader = leader();
+    let growing = submission(owner, 5, None);
+    let now = leader.now;
+    // Its owner is here as long as it says so.
+    leader.node.handle_control(addr(5), &hello(owner), now, now);
+    leader.node.handle_submission(&growing, now).unwrap();
+    leader.stock(5, 600);
+    for ms in (100..8_000).step_by(500) {
+        let now = leader.now;
+        leader.node.handle_control(addr(5), &hello(owner), now, now);
+        leader.run_until(at_ms(ms));
+    }
+    let sent = leader.indices().len();
+    assert!(sent > 300, "{sent}");
+    let shorter = submission(owner, 5, Some(10));
+    leader.node.handle_submission(&shorter, leader.now).unwrap();
+    let next = submission(owner, 6, Some(60));
+    leader.node.handle_submission(&next, leader.now).unwrap();
+    leader.stock(6, 60);
+    leader.run_until(at_ms(20_000));
+    let indices = leader.indices();
+    assert_eq!(indices, (0..indices.len() as u64).collect::<Vec<_>>());
+    let media = leader.media();
+    let of_next: Vec<_> = media.iter().filter(|sent| sent.track == 6).collect();
+    assert!(of_next.iter().map(|sent| u64::from(sent.k)).eq(0..60));
+    assert!(leader.is_done());
+}
