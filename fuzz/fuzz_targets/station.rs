@@ -64,6 +64,8 @@ pub(crate) struct World {
     beat: Option<Heartbeat>,
     /// What the subject sent lately: when, and whether to one node.
     sent: VecDeque<(Instant, bool)>,
+    /// It was not always the leader.
+    has_followed: bool,
     /// Since when it is on air without a pause and has sent no frame.
     quiet_since: Instant,
 }
@@ -134,6 +136,7 @@ impl World {
             partner_lives: true,
             beat: None,
             sent: VecDeque::new(),
+            has_followed: false,
             quiet_since: start,
         };
         let (leader, listener) = match part {
@@ -398,8 +401,13 @@ impl World {
         }
     }
 
-    /// A leader that is on air, and does not stand still, sends.
+    /// A leader that is on air, and does not stand still, sends. (One that followed somebody goes on by that one's clock, and the forger
+    /// may have been that one: it is not looked at any more.)
     fn check_speech(&mut self, before: (Option<State>, Option<Term>)) {
+        self.has_followed |= self.subject.state().is_none() && self.beat.is_some();
+        if self.has_followed {
+            return;
+        }
         let playing = Some(State::Playing);
         let goes_on = before.0 == playing && self.subject.state() == playing;
         if !goes_on || before.1 != self.subject.term() {
