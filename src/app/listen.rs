@@ -12,7 +12,7 @@ use serde_json::json;
 use super::console::{Console, title_of};
 use super::error::AppError;
 use super::foreign::ForeignVoice;
-use super::member::{Member, MemberConfig};
+use super::member::{HANDING_OVER, Member, MemberConfig};
 use super::output::{Output, OutputConfig};
 use super::session::{CommonConfig, Session};
 use super::waiting::Waiting;
@@ -23,7 +23,7 @@ use crate::playout::fade::{self, Concealment};
 use crate::playout::player::{Config, Output as Decision, Player};
 use crate::station::node::Event;
 use crate::time::Instant;
-use crate::wire::control::{ControlError, Heartbeat, Message};
+use crate::wire::control::{ControlError, EndReason, Heartbeat, Message};
 use crate::wire::foreign::ForeignPacket;
 use crate::wire::media::{MediaError, MediaPacket};
 use crate::wire::rtcp;
@@ -174,7 +174,7 @@ impl Listener {
                 || self.session.signals.stop_asked()
                 || self.output.is_closed()
                 || self.session.events.is_closed();
-            if ends && self.may_leave() {
+            if ends && self.may_leave(console) {
                 return Ok(());
             }
             if let Some(timeout) =
@@ -215,6 +215,10 @@ impl Listener {
                     .session
                     .warn(console, &crate::io::terminal::sanitize(&text)),
                 Event::Done => self.gone = true,
+                // It led, nobody could go on, and it will be gone before its own player says so.
+                Event::OffAir {
+                    reason: EndReason::Left,
+                } => self.session.events.off_air("left"),
                 // Of what is on air the player tells, when it is heard.
                 _ => {}
             }
@@ -222,13 +226,19 @@ impl Listener {
         self.act(console);
     }
 
-    /// A node that leads does not leave without handing over, or saying that the programme is over.
-    fn may_leave(&mut self) -> bool {
-        if self.gone || self.member.node.term().is_none() {
+    /// A node that leads does not leave without handing over, or saying that the programme is over; then it stays for a moment, to
+    /// cover for its successor.
+    fn may_leave(&mut self, console: &mut dyn Console) -> bool {
+        let node = &mut self.member.node;
+        if self.gone || node.term().is_none() && !node.is_relieved() {
             return true;
         }
-        if !std::mem::replace(&mut self.leave_asked, true) && self.session.signals.stop_asked() {
-            self.member.node.handle_leave(self.session.clock.now());
+        // What is over ends by itself.
+        if !self.over && !std::mem::replace(&mut self.leave_asked, true) {
+            node.handle_leave(self.session.clock.now());
+            if node.is_leaving() {
+                console.note(HANDING_OVER);
+            }
         }
         false
     }

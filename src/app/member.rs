@@ -37,6 +37,10 @@ const PATIENCE: Duration = Duration::from_millis(900);
 /// Tracks whose copies are told of.
 const MAX_TOLD: usize = 64;
 
+/// What a leader says that is asked to leave.
+pub const HANDING_OVER: &str = "handing over to another node, as soon as one has all of it; Ctrl-C again to leave now, \
+     lanradio stop to end it for everybody";
+
 /// What kind of member a command is.
 #[derive(Clone, Debug)]
 pub struct MemberConfig {

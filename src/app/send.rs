@@ -13,7 +13,7 @@ use super::console::{Console, Kind, Status, title_of};
 use super::encoder::{self, Encoded, MAX_HELD_BYTES};
 use super::error::AppError;
 use super::events::{StatsState, reason_word, stats_json};
-use super::member::{Member, MemberConfig};
+use super::member::{HANDING_OVER, Member, MemberConfig};
 use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
 use crate::media::opus::EncoderConfig;
@@ -123,7 +123,7 @@ impl Sender<'_> {
                 next_second = now + SECOND;
                 self.every_second(console);
             }
-            self.notice_own_end(now);
+            self.notice_own_end(now, console);
             if self.done || self.session.events.is_closed() || self.nothing_to_play() {
                 return Ok(());
             }
@@ -159,8 +159,7 @@ impl Sender<'_> {
             seconds => format!("finishing {seconds} s of music that no other node has yet; "),
         };
         let then = if leads {
-            "handing over to another node, as soon as one has all of it; Ctrl-C again to leave now, \
-             lanradio stop to end it for everybody"
+            HANDING_OVER
         } else {
             "Ctrl-C again to leave now"
         };
@@ -168,13 +167,22 @@ impl Sender<'_> {
         console.note(&format!("{finishing}{then}"));
     }
 
-    /// Another node leads, and has played what this one came to send.
-    fn notice_own_end(&mut self, now: Instant) {
-        let over = self.packets.is_none() && self.member.node.has_followed_to_own_end();
+    /// What this node came to send is over, and others send, or could go on with what plays.
+    fn notice_own_end(&mut self, now: Instant, console: &mut dyn Console) {
+        let node = &self.member.node;
+        let leads = node.has_led_to_own_end();
+        let over = self.packets.is_none() && (node.has_followed_to_own_end() || leads);
         let since = over.then(|| self.own_end.unwrap_or(now));
         self.own_end = since;
-        let played = self.member.node.config().buffer + SECOND;
-        self.done |= since.is_some_and(|since| now.since(since) >= played);
+        let played = node.config().buffer + SECOND;
+        if since.is_none_or(|since| now.since(since) < played) {
+            return;
+        }
+        if !leads {
+            self.done = true;
+        } else if !node.is_leaving() {
+            self.leave(console);
+        }
     }
 
     /// Every file turned out to be unplayable before anything was sent.

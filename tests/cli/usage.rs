@@ -78,9 +78,7 @@ const SHAPES: &[Refusal] = &[
 /// What DESIGN 5 promises for later: a flag that does nothing yet does not exist yet.
 const NOT_YET: &[Refusal] = &[
     ("send a.wav --listen", &["--listen"]),
-    ("send a.wav --quorum 2", &["--quorum"]),
     ("listen --output null --delay 10ms", &["--delay"]),
-    ("listen --output null --quorum 2", &["--quorum"]),
     ("listen --output null --min-buffer 60ms", &["--min-buffer"]),
     ("listen --output null --max-buffer 2s", &["--max-buffer"]),
 ];

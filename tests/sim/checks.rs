@@ -34,7 +34,7 @@ type Said = (u16, u32, Vec<u8>);
 #[derive(Default)]
 pub(crate) struct Checks {
     said: BTreeMap<(StationId, ShortTerm, FrameIndex), (Said, usize)>,
-    votes: BTreeMap<(NodeId, u32), NodeId>,
+    votes: BTreeMap<(NodeId, StationId, u32), NodeId>,
     /// When each frame was first on air.
     pub(crate) first: BTreeMap<(StationId, FrameIndex), u64>,
     /// Frames with which a sequence number or a timestamp begins again, by station.
@@ -138,28 +138,29 @@ impl World {
                     *asked = Some((ask.attempt, now));
                 }
                 if let Round::Vote { counter } = ask.round {
-                    self.voted(me, counter, me);
+                    self.voted(me, (ask.station, counter), me);
                 }
             }
             Message::Reply(Reply {
+                station,
                 node,
                 candidate,
                 refusal: None,
                 round: Round::Vote { counter },
                 ..
             }) => {
-                self.voted(node, counter, candidate);
+                self.voted(node, (station, counter), candidate);
             }
             _ => {}
         }
     }
 
-    /// S1: one vote per process start and counter.
-    fn voted(&mut self, voter: NodeId, counter: u32, candidate: NodeId) {
+    /// S1: one vote per process start and counter of a station's terms.
+    fn voted(&mut self, voter: NodeId, (station, counter): (StationId, u32), candidate: NodeId) {
         let before = *self
             .checks
             .votes
-            .entry((voter, counter))
+            .entry((voter, station, counter))
             .or_insert(candidate);
         if before != candidate {
             let who = self.host_of(voter);

@@ -18,21 +18,13 @@ use super::roles::{Phase, Role};
 use super::{Event, Node};
 use crate::station::clock::StationClock;
 use crate::time::Instant;
-use crate::wire::election::{Offer, Refusal};
-use crate::wire::{FrameIndex, NodeId, Term};
+use crate::wire::election::Offer;
+use crate::wire::{FrameIndex, Term};
 
 /// For how long a leader may speak on one round of confirmations.
 const LEASE: Duration = Duration::from_millis(250);
-/// For how long a confirmation or a vote binds: longer than any lease that it may have given, by more than clocks drift.
-pub(super) const HOLD: Duration = Duration::from_millis(285);
-/// A process that was started less than this ago may have promised something before: it neither votes nor claims. Longer than
-/// [`HOLD`].
-pub(super) const BOOT: Duration = Duration::from_millis(400);
 /// When it is said that there are not enough nodes: an election takes less.
 const SAID_AFTER: Duration = Duration::from_secs(1);
-/// In stations that are larger than this only heirs vote, unless more have to agree than there are heirs.
-const ALL_VOTE: usize = 32;
-
 /// The promises of the others, as far as a leader knows them.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {
@@ -68,40 +60,6 @@ impl Lease {
         if let Some((_, at)) = at {
             self.until = self.until.max(*at + LEASE);
         }
-    }
-}
-
-/// What this process has promised.
-#[derive(Debug, Default)]
-pub(super) struct Voter {
-    /// Its newest vote: in which counter, to whom, when.
-    pub(super) granted: Option<(u32, NodeId, Instant)>,
-    /// When it last confirmed a leader.
-    pub(super) confirmed_at: Option<Instant>,
-}
-
-impl Voter {
-    /// The highest counter in which a vote was given.
-    pub(super) fn counter(&self) -> u32 {
-        self.granted.map_or(0, |(counter, ..)| counter)
-    }
-
-    /// Whether a vote for `candidate` in `counter` would be a second one.
-    pub(super) fn has_voted(&self, candidate: NodeId, counter: u32) -> bool {
-        self.granted
-            .is_some_and(|(voted, to, _)| voted > counter || voted == counter && to != candidate)
-    }
-
-    /// The promise that forbids to vote for `candidate` where a quorum has to agree.
-    pub(super) fn promised(&self, candidate: NodeId, now: Instant) -> Option<Refusal> {
-        let binds = |at: Instant| now.since(at) < HOLD;
-        if self.confirmed_at.is_some_and(binds) {
-            return Some(Refusal::Confirmed);
-        }
-        let another = self.granted.filter(|(_, to, _)| *to != candidate);
-        another
-            .is_some_and(|(.., at)| binds(at))
-            .then_some(Refusal::Granted)
     }
 }
 
@@ -149,34 +107,6 @@ impl Node {
         }
     }
 
-    /// Whether this node counts where `quorum` nodes have to agree.
-    pub(super) fn has_vote(&self, quorum: u16) -> bool {
-        let heirs = crate::wire::election::MAX_HEIRS;
-        self.rank() < heirs || self.roster.len() <= ALL_VOTE || usize::from(quorum) > heirs
-    }
-
-    /// Whether a leader may count on this node: with a quorum, one that has just started may have promised otherwise before, and
-    /// one that has voted for a later term has promised otherwise since.
-    pub(super) fn may_confirm(&self, term: Term, quorum: u16) -> bool {
-        if quorum <= 1 {
-            return self.rank() < crate::wire::election::MAX_HEIRS;
-        }
-        self.has_vote(quorum) && !self.is_newborn() && self.voter.counter() <= term.counter
-    }
-
-    /// When this node may vote for itself: not before its own promise to the old leader is over.
-    pub(super) fn is_free_at(&self) -> Instant {
-        match (&self.role, self.voter.confirmed_at) {
-            (Role::Following(following), Some(at)) if following.quorum > 1 => at + HOLD,
-            _ => self.born,
-        }
-    }
-
-    /// Whether it may have promised something in a life before.
-    pub(super) fn is_newborn(&self) -> bool {
-        self.latest.since(self.born) < BOOT && !self.has(Flaw::VotesAtOnce)
-    }
-
     /// What the followers learn of an offer that was accepted: the promise goes with it.
     pub(super) fn offer_lease(&self, offer: Offer) -> Offer {
         let lease_until_us = match &self.role {
@@ -193,7 +123,8 @@ impl Node {
 
     /// Whether this node founds a station with a quorum, and is not elected yet.
     pub(super) fn is_candidate_founder(&self) -> bool {
-        matches!(&self.role, Role::Following(following) if following.term.counter == 0)
+        self.follows_itself()
+            && matches!(&self.role, Role::Following(following) if following.term.counter == 0)
     }
 
     /// Whether the term that is followed is this node's own: it founds a station, or led and lost its lease.

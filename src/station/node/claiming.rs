@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::agreeing::{BOOT, Lease};
+use super::agreeing::Lease;
 use super::covering::{Duty, RANK_STEP};
 use super::flaws::Flaw;
-use super::following::Following;
 use super::on_air::PLANNED_FRAMES;
 use super::roles::Role;
+use super::voting::{BOOT, Vote};
 use super::{Frames, Node};
 use crate::time::Instant;
 use crate::wire::control::Message;
@@ -35,8 +35,6 @@ const ROUND: Duration = Duration::from_millis(30);
 const LONG_ROUND: Duration = Duration::from_millis(100);
 /// How long a new leader waits before it speaks: longer than a packet is under way.
 const SETTLING: Duration = Duration::from_millis(5);
-/// Whoever heard the leader within this time refuses.
-const VETO: Duration = Duration::from_millis(180);
 /// How much longer those wait that do not hold the next seconds: others may.
 const NOT_ELIGIBLE: Duration = Duration::from_millis(150);
 /// How much longer those wait that the leader did not name.
@@ -247,7 +245,7 @@ impl Node {
     /// The round is over.
     fn decide(&mut self, frames: &dyn Frames) -> Option<Instant> {
         let now = self.latest;
-        let Role::Following(following) = &mut self.role else {
+        let Role::Following(following) = &self.role else {
             return None;
         };
         let Claim::Asking(asking) = &following.claim else {
@@ -255,7 +253,7 @@ impl Node {
         };
         let answered = asking.refused || !asking.granted.is_empty();
         let (told, round, refused) = (asking.told, asking.round, asking.refused);
-        let counter = following.term.counter.max(self.voter.counter()).max(told);
+        let counter = following.term.counter.max(self.voted_counter()).max(told);
         let quorum = following.quorum;
         let agreed = asking.granted.len() + 1;
         if agreed < usize::from(quorum) {
@@ -277,9 +275,28 @@ impl Node {
             }
             Round::PreVote if !answered => self.rest(200..=300, told),
             Round::PreVote if agreed < usize::from(quorum) => self.rest(50..=150, told),
+            // It has promised something to another one meanwhile.
+            Round::PreVote if now < self.is_free_at() => self.rest(30..=70, told),
             Round::PreVote => self.ask_for_votes(),
             Round::Vote { .. } => self.rest(30..=90, told),
         }
+    }
+
+    /// A lone survivor needs no term, until somebody wants something of it: a user's command, or a node that has just come
+    /// (PROTOCOL, "CLAIM").
+    pub(super) fn lead_if_alone(&mut self) {
+        let Role::Following(following) = &self.role else {
+            return;
+        };
+        if !matches!(following.duty, Duty::Solo(_)) || self.is_listening() {
+            return;
+        }
+        let known = following.term.counter.max(self.voted_counter());
+        let counter = known.max(following.claim.told()).saturating_add(1);
+        self.take_candidate_plan();
+        let first = self.first_to_lead();
+        let lease = Lease::voted(self.latest);
+        self.become_successor(counter, first, "alone", lease);
     }
 
     /// Asks for votes in the next counter, after giving its own.
@@ -287,9 +304,14 @@ impl Node {
         let Role::Following(following) = &self.role else {
             return None;
         };
-        let known = following.term.counter.max(self.voter.counter());
+        let known = following.term.counter.max(self.voted_counter());
         let counter = known.max(following.claim.told()).saturating_add(1);
-        self.voter.granted = Some((counter, self.config.node, self.latest));
+        self.voter.granted = Some(Vote {
+            station: self.config.station,
+            counter,
+            candidate: self.config.node,
+            at: self.latest,
+        });
         self.ask(Round::Vote { counter });
         self.repeat_question()
     }
@@ -314,7 +336,8 @@ impl Node {
         let next = stint.next();
         let ready = self.ready_end(next, PLANNED_FRAMES, frames);
         let is_last = self.programme.is_exhausted() && self.programme.planned_end() == Some(ready);
-        ready == next || ready < next.plus(PLANNED_FRAMES) && !is_last
+        let is_mute = following.clock().is_none();
+        is_mute || ready == next || ready < next.plus(PLANNED_FRAMES) && !is_last
     }
 
     /// The first frame of this node as a leader: the one after all that was on air, never one by the clock.
@@ -325,100 +348,6 @@ impl Node {
         } else {
             FrameIndex(0)
         })
-    }
-
-    /// A candidate asks for this node's vote.
-    pub(super) fn hear_candidate(&mut self, from: SocketAddr, ask: &Ask) {
-        if self.is_listening() {
-            return; // it does not know yet whether the leader lives
-        }
-        let ours = ask.station == self.config.station;
-        let (is_asked, counter) = match &self.role {
-            Role::Following(following) => (
-                ours && self.has_vote(ask.quorum) || self.is_candidate_founder() && ask.quorum > 1,
-                following.term.counter,
-            ),
-            Role::Leading { lead, .. } => (ours, lead.term.counter),
-            // Who follows nobody has a vote where so many have to agree that every one may be needed.
-            Role::Waiting { .. } => (ask.quorum > 1, 0),
-            _ => return,
-        };
-        if !is_asked {
-            return;
-        }
-        if !self.replies.spend(self.latest) {
-            return self.refuse(super::doubting::Doubt::Flood, Some(from));
-        }
-        let refusal = self.refusal(ask);
-        if let (None, Round::Vote { counter }) = (refusal, ask.round) {
-            self.voter.granted = Some((counter, ask.node, self.latest));
-        }
-        let reply = Reply {
-            station: ask.station,
-            node: self.config.node,
-            candidate: ask.node,
-            attempt: ask.attempt,
-            round: ask.round,
-            refusal,
-            counter: counter.max(self.voter.counter()),
-            plan: self.programme.digest(),
-            version: self.programme.version(),
-            http_port: self.config.http_port,
-        };
-        self.send_control(Some(from), &Message::Reply(reply));
-    }
-
-    /// Why a candidate does not get this node's vote, if it does not.
-    fn refusal(&self, ask: &Ask) -> Option<Refusal> {
-        let by_role = match &self.role {
-            Role::Following(following) if ask.station == self.config.station => {
-                self.refusal_of_follower(following, ask)
-            }
-            // Of two founders the lower id goes first, and both after a station that was on air.
-            Role::Following(_) => (ask.term.counter == 0 && ask.node > self.config.node)
-                .then_some(Refusal::BetterCandidate),
-            Role::Waiting { .. } => None,
-            _ => Some(Refusal::Leads),
-        };
-        let quorum = match &self.role {
-            Role::Following(following) => following.quorum.max(ask.quorum),
-            _ => ask.quorum,
-        };
-        let promised = || {
-            let promised = self.voter.promised(ask.node, self.latest);
-            promised.filter(|_| quorum > 1)
-        };
-        let voted = || match ask.round {
-            Round::Vote { counter } => self.voter.has_voted(ask.node, counter),
-            Round::PreVote => false,
-        };
-        by_role
-            .or_else(promised)
-            .or_else(|| (voted() && !self.has(Flaw::VoteTwice)).then_some(Refusal::Granted))
-            .or_else(|| self.is_newborn().then_some(Refusal::Young))
-    }
-
-    fn refusal_of_follower(&self, following: &Following, ask: &Ask) -> Option<Refusal> {
-        let veto = if following.is_idle {
-            following.claim_after() - Duration::from_millis(20)
-        } else {
-            VETO
-        };
-        let same_term = ask.term.short() == following.term.short();
-        let newer = self.programme.version() > ask.version
-            && (following.base.is_some() || self.follows_itself());
-        let is_better = self.standing.eligible && !ask.eligible
-            || following.claim.is_asking() && self.rank() < usize::from(ask.rank);
-        if self.latest.since(following.heard_at) < veto
-            && !self.follows_itself()
-            && !self.has(Flaw::NoVeto)
-        {
-            Some(Refusal::LeaderHeard)
-        } else if same_term && newer {
-            Some(Refusal::NewerPlan)
-        } else {
-            is_better.then_some(Refusal::BetterCandidate)
-        }
     }
 
     /// A voter has answered.

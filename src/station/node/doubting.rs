@@ -30,6 +30,8 @@ const LATE_NUMBERS: u64 = 256;
 const EARLY: Duration = FRAME.saturating_mul(5);
 /// A heartbeat may be this much ahead of the station clock as the heartbeats before it show it.
 const AHEAD: Duration = Duration::from_secs(1);
+/// From one heartbeat to the next there are at most so many frames, even if some are lost: half a second.
+const FAR_FRAMES: u64 = 25;
 /// A leader that was not heard for this long is not waited for, if another one is there.
 const FORSAKEN: Duration = Duration::from_secs(5);
 /// The same of one of whom only the heartbeat was heard with which this node joined: three more should have come.
@@ -187,7 +189,7 @@ impl Node {
                 None => return false,
             },
         };
-        let known = known.max(self.voter.counter());
+        let known = known.max(self.voted_counter());
         counter > known.saturating_add(MAX_LEAP)
     }
 
@@ -218,7 +220,7 @@ impl Node {
     /// just been started: it hears who leads, and joins.
     pub(super) fn forsake(&mut self) {
         if let Role::Following(following) = &self.role
-            && following.duty == Duty::Listening
+            && !matches!(following.duty, Duty::Solo(_))
             && following.quorum <= 1
             && self.latest.since(following.heard_at) >= following.patience()
         {
@@ -281,6 +283,16 @@ impl Node {
         }
         self.refuse(doubt, Some(from));
         None
+    }
+
+    /// Whether the heartbeat before this one, which could not be either, agrees with it: this node was away for longer than it
+    /// knows.
+    pub(super) fn agrees_on_far(&mut self, last: FrameIndex) -> bool {
+        let Role::Following(following) = &mut self.role else {
+            return false;
+        };
+        let before = following.far.replace(last);
+        before.is_some_and(|before| (1..=FAR_FRAMES).contains(&last.since(before)))
     }
 
     /// Whether a frame of the followed leader's comes long before the leader's other packets say that it is due. (If two in a row

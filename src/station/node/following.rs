@@ -20,7 +20,7 @@ use crate::station::grid::Grid;
 use crate::station::programme::Programme;
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, Message, State};
-use crate::wire::election::{CLAIM_AFTER, Confirm, GRACE, MAX_HEIRS, Offer, SILENT_AFTER};
+use crate::wire::election::{CLAIM_AFTER, GRACE, MAX_HEIRS, Offer, SILENT_AFTER};
 use crate::wire::ids::{PlanDigest, ShortTerm, Slot};
 use crate::wire::media::{Flags, MediaPacket};
 use crate::wire::{FrameIndex, NodeId, Term};
@@ -40,6 +40,8 @@ pub(super) struct Following {
     pub(super) odd: Option<Odd>,
     /// The last frame of the leader's, if it came too early to be believed.
     pub(super) early: Option<FrameIndex>,
+    /// The last frame of a heartbeat that was further ahead than can be.
+    pub(super) far: Option<FrameIndex>,
     /// When this node joined, on one heartbeat.
     pub(super) joined_at: Option<Instant>,
     /// Where the leader is reached.
@@ -97,6 +99,7 @@ impl Following {
             joined_at: None,
             odd: None,
             early: None,
+            far: None,
             addr: None,
             http: None,
             heard_at: now,
@@ -153,8 +156,13 @@ impl Following {
         is_idle: bool,
     ) {
         self.newest = Some(newest);
-        self.highest = Some(newest.0);
         self.is_idle = is_idle;
+        self.keep_clock(clock, newest.0);
+    }
+
+    /// This node led until now: should it go on alone, it is on the same clock.
+    pub(super) fn keep_clock(&mut self, clock: StationClock, highest: FrameIndex) {
+        self.highest = Some(highest);
         let known_at = self.heard_at;
         self.grid
             .handle_sample(clock.station_us(known_at), known_at);
@@ -300,8 +308,11 @@ impl Node {
     /// A heartbeat of this station was heard by a follower.
     pub(super) fn hear_beat(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
         let last = beat.next.0.checked_sub(1).map(FrameIndex);
-        if last.is_some_and(|last| !self.can_be(last, arrived)) {
-            return self.refuse(Doubt::Frame, Some(from));
+        if let Some(last) = last.filter(|last| !self.can_be(*last, arrived))
+            && !self.agrees_on_far(last)
+        {
+            self.refuse(Doubt::Frame, Some(from));
+            return self.forsake();
         }
         match self.weigh(beat.term.short(), true, arrived) {
             Verdict::Stale => {
@@ -444,31 +455,6 @@ impl Node {
             .take_if(|rival| arrived.since(rival.since) > GRACE * 5);
     }
 
-    /// An heir's word that it hears its leader (PROTOCOL, "heir").
-    fn confirm(&mut self, to: SocketAddr, beat: &Heartbeat) {
-        if !self.may_confirm(beat.term, beat.succession.quorum) {
-            return;
-        }
-        if !self.confirms.spend(self.latest) {
-            return self.refuse(Doubt::Flood, Some(to));
-        }
-        self.voter.confirmed_at = Some(self.latest);
-        let me = self.config.node;
-        let offer = beat.succession.offer.filter(|offer| offer.successor == me);
-        let confirm = Confirm {
-            station: beat.station,
-            node: me,
-            term: beat.term,
-            number: beat.number,
-            plan: self.programme.digest(),
-            standing: self.standing,
-            accepts: offer
-                .filter(|_| self.standing.eligible)
-                .map(|offer| offer.first),
-        };
-        self.send_control(Some(to), &Message::Confirm(confirm));
-    }
-
     /// The plan that was fetched is the one that the leader named, or a newer one for a candidate.
     pub(super) fn take_plan(&mut self, plan: Programme) {
         let Role::Following(following) = &mut self.role else {
@@ -479,7 +465,7 @@ impl Node {
             following.base = following.newest;
             self.programme = plan;
             self.fed = true;
-        } else if following.claim.is_asking() {
+        } else if !matches!(following.claim, Claim::None) {
             following.candidate_plan = Some(plan);
         }
     }

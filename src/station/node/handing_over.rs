@@ -62,6 +62,11 @@ impl Node {
         departs || self.role.lead().is_some_and(|lead| lead.leaving.is_some())
     }
 
+    /// Whether this node led, and stays for a moment as the first to cover for its successor.
+    pub fn is_relieved(&self) -> bool {
+        self.relieved.is_some()
+    }
+
     /// What the heartbeats say of it.
     pub(super) fn offer(&self) -> Option<Offer> {
         let leaving = self.role.lead()?.leaving.as_ref()?;
@@ -103,6 +108,8 @@ impl Node {
         let (term, idle) = (lead.term, matches!(phase, Phase::Idle { .. }));
         match leaving.offer {
             None => {
+                // Others may still add to the list: what is in it counts.
+                let last_listed = self.programme.list().tracks().last().map(|track| track.id);
                 let able = |id: &NodeId| {
                     let confirmed = |peer: &crate::station::roster::Peer| {
                         let last = peer
@@ -110,12 +117,17 @@ impl Node {
                             .filter(|last| last.term == term && last.plan == plan);
                         last.is_some_and(|last| now.since(last.at) < Duration::from_millis(500))
                             && peer.standing.eligible
-                            && peer.standing.complete
+                            && (peer.standing.complete
+                                || last_listed.is_some() && peer.held_to == last_listed)
                     };
                     !leaving.tried.contains(id) && self.roster.get(*id).is_some_and(confirmed)
                 };
                 let successor = heirs.iter().copied().find(able).filter(|_| !source_open);
-                let nobody = heirs.iter().all(|id| leaving.tried.contains(id));
+                let is_here = |(id, peer): (NodeId, &crate::station::roster::Peer)| {
+                    peer.standing.standby && self.roster.is_alive(id, now)
+                };
+                let nobody = !self.roster.peers().any(is_here);
+                let all_tried = heirs.iter().all(|id| leaving.tried.contains(id));
                 let first = if idle {
                     next
                 } else {
@@ -132,6 +144,9 @@ impl Node {
                 } else if nobody {
                     self.become_over(EndReason::Left);
                     return false;
+                } else if all_tried && let Role::Leading { lead, .. } = &mut self.role {
+                    // None of them answered in time: the network may be better now.
+                    lead.leaving = Some(Leaving::default());
                 }
                 true
             }

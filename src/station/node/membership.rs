@@ -11,7 +11,7 @@ use super::roles::Role;
 use super::{Frames, Node};
 use crate::station::roster::Heard;
 use crate::time::Instant;
-use crate::wire::control::{Hello, Message};
+use crate::wire::control::{Heartbeat, Hello, Message};
 use crate::wire::election::{Confirm, Standing};
 use crate::wire::{FrameIndex, TrackId};
 
@@ -26,6 +26,8 @@ impl Node {
         let (founding, station) = match &self.role {
             Role::Founding { .. } => (true, None),
             Role::Following(_) => (false, Some(self.config.station)),
+            // It hears frames, and asks who leads.
+            Role::Waiting { station: Some(_) } => (false, None),
             _ => return,
         };
         let hello = Hello {
@@ -43,6 +45,7 @@ impl Node {
     /// Another node is here.
     pub(super) fn hear_hello(&mut self, from: SocketAddr, hello: &Hello) {
         if hello.station.is_none() {
+            self.lead_if_alone();
             self.answer(from);
             self.hear_founder(hello);
         } else if hello.station == Some(self.config.station) {
@@ -65,6 +68,31 @@ impl Node {
         }
     }
 
+    /// An heir's word that it hears its leader (PROTOCOL, "heir").
+    pub(super) fn confirm(&mut self, to: SocketAddr, beat: &Heartbeat) {
+        if !self.may_confirm(beat.term, beat.succession.quorum) {
+            return;
+        }
+        if !self.confirms.spend(self.latest) {
+            return self.refuse(Doubt::Flood, Some(to));
+        }
+        self.voter.confirmed_at = Some(self.latest);
+        let me = self.config.node;
+        let offer = beat.succession.offer.filter(|offer| offer.successor == me);
+        let confirm = Confirm {
+            station: beat.station,
+            node: me,
+            term: beat.term,
+            number: beat.number,
+            plan: self.programme.digest(),
+            standing: self.standing,
+            accepts: offer
+                .filter(|_| self.standing.eligible)
+                .map(|offer| offer.first),
+        };
+        self.send_control(Some(to), &Message::Confirm(confirm));
+    }
+
     /// An heir hears this leader.
     pub(super) fn hear_confirm(&mut self, from: SocketAddr, confirm: &Confirm) {
         if let Role::Leading { lead, .. } = &self.role
@@ -85,6 +113,11 @@ impl Node {
     pub(super) fn order_heirs(&mut self) {
         if let Role::Leading { lead, .. } = &self.role {
             let term = lead.term;
+            // A leader says no hellos; at their pace it forgets who is gone.
+            if self.latest >= self.hello_at {
+                self.roster.forget(self.latest);
+                self.hello_at = self.latest + self.roster.hello_every();
+            }
             self.roster.order_heirs(term, self.latest);
         }
     }
@@ -106,6 +139,13 @@ impl Node {
     pub(super) fn keep_membership(&mut self, frames: &dyn Frames) -> Option<Instant> {
         match &self.role {
             Role::Following(_) => {}
+            Role::Waiting { station: Some(_) } => {
+                if self.latest >= self.hello_at {
+                    self.hello_at = self.latest + self.roster.hello_every();
+                    self.say_hello();
+                }
+                return Some(self.hello_at);
+            }
             _ => return None,
         }
         self.assess(frames);

@@ -13,7 +13,7 @@ use super::following::Following;
 use super::roles::{Phase, Role};
 use super::{Event, Node};
 use crate::time::Instant;
-use crate::wire::control::{Heartbeat, Message, State};
+use crate::wire::control::{EndReason, Heartbeat, Message, State};
 use crate::wire::election::{GRACE, Stale};
 use crate::wire::ids::ShortTerm;
 use crate::wire::{FRAME, FrameIndex, Term};
@@ -138,23 +138,25 @@ impl Node {
         let Role::Leading { lead, .. } = &mut self.role else {
             return;
         };
-        if matches!(beat.state, State::Over(_)) && beat.term < lead.term {
-            return;
-        }
         let mine = lead.term;
-        let deposed = any_term && beat.term != mine
-            || beat.term > mine
-                && (self.config.quorum > 1
-                    || now < self.listen_until
-                    || beat.succession.over == Some(mine)
-                    || matches!(beat.state, State::Over(_)));
-        if deposed {
-            return self.become_deposed(from, beat, arrived, "another node leads");
+        // A part that has come to its own end ends nothing here; what a user stopped is over.
+        let is_stopped = beat.state == State::Over(EndReason::Stopped) && beat.term > mine;
+        if matches!(beat.state, State::Over(_)) && !is_stopped {
+            return;
         }
         if let Some(offer) = self.offer_to(beat.term.short()) {
             // Its clock is a little ahead of this one: all before its first frame has been sent or is covered from here.
             self.become_relieved(offer);
             return self.hear_beat(from, beat, arrived);
+        }
+        let deposed = any_term && beat.term != mine
+            || beat.term > mine
+                && (self.config.quorum > 1
+                    || now < self.listen_until
+                    || beat.succession.over == Some(mine)
+                    || is_stopped);
+        if deposed {
+            return self.become_deposed(from, beat, arrived, "another node leads");
         }
         let Role::Leading { lead, .. } = &mut self.role else {
             return;
@@ -253,7 +255,8 @@ impl Node {
                 && self.latest.since(at) <= FRAME * (AHEAD_AGAIN + 1) as u32
         });
         if again {
-            let following = Following::new(lead.term, self.latest);
+            let mut following = Following::new(lead.term, self.latest);
+            following.keep_clock(lead.clock, own.minus(1));
             return self.become_follower(following, "its clock has lost time");
         }
         // A lower term's packets count for nobody; those that stand in for this leader are what it missed.
@@ -299,8 +302,9 @@ impl Node {
             return;
         }
         if supporters == 0 || self.config.quorum > 1 {
-            let (term, now) = (stale.term, self.latest);
-            self.become_follower(Following::new(term, now), "its term is over");
+            let mut following = Following::new(stale.term, self.latest);
+            following.keep_clock(lead.clock, self.next().minus(1));
+            self.become_follower(following, "its term is over");
         } else if lead.contact.is_none() {
             // That one's leader is gone, and this one's followers refuse everybody: they meet in a term above both.
             self.raise_term(stale.term);

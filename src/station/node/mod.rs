@@ -18,7 +18,8 @@
 //! * `doubting`: what it does not believe, and who learns of it
 //! * `covering`: sending what the leader should have sent
 //! * `claiming`: becoming the leader, by the votes of the others
-//! * `agreeing`: a quorum: who votes, and how long a leader may speak on it
+//! * `voting`: whom this node votes for, and whom it confirms
+//! * `agreeing`: with a quorum: how long a leader may speak
 //! * `membership`: hellos, heirs, confirmations
 //! * `handing_over`: leaving without being missed
 //! * `merging`: two leaders of one station
@@ -46,6 +47,7 @@ mod safe;
 mod submitting;
 #[cfg(test)]
 mod tests;
+mod voting;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -62,7 +64,6 @@ use crate::wire::election::{Report, Standing};
 use crate::wire::ids::Numbering;
 use crate::wire::media::MediaPacket;
 use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId, clip};
-use agreeing::Voter;
 use copying::Copying;
 pub use copying::Fetch;
 use doubting::{Budget, Doubt};
@@ -72,6 +73,7 @@ pub use flaws::Flaw;
 pub use interface::{Config, Event, Frames, Output, Playing};
 use roles::{Phase, Role};
 pub use submitting::{Submission, SubmissionError};
+use voting::Voter;
 
 /// How many frames must be ready before a run starts: the cover horizon H of PROTOCOL.
 pub const CUSHION_FRAMES: u64 = 25;
@@ -271,7 +273,7 @@ impl Node {
         self.notice_absence();
         match &mut self.role {
             Role::Founding { media_heard, .. } => {
-                media_heard.get_or_insert(packet.station);
+                *media_heard = Some((packet.station, self.latest));
             }
             Role::Following(_) | Role::Leading { .. } if packet.station == self.config.station => {
                 if self.is_leap(packet.element.term.counter) {

@@ -198,7 +198,8 @@ impl Node {
         let past = self.programme.last_run().map_or(Slot(first.0), |run| {
             Slot(run.starts_at.0 + run.end.unwrap_or(first).since(run.first))
         });
-        let starts_at = lead.clock.next_slot(self.latest).max(past);
+        // Frames are never ahead of the clock, whatever was heard of them.
+        let starts_at = (lead.clock.next_slot(self.latest).max(past)).max(Slot(first.0));
         lead.report_due = starts_at;
         let run = RunInfo {
             first,

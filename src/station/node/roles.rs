@@ -12,7 +12,7 @@ use super::copying::Copying;
 use super::flaws::Flaw;
 use super::following::Following;
 use super::office::Lead;
-use super::{Event, MAX_WARNED_OF, Node, Output};
+use super::{Event, HEARTBEAT, MAX_WARNED_OF, Node, Output};
 use crate::station::clock::StationClock;
 use crate::station::pacing::Pacer;
 use crate::station::programme::Programme;
@@ -56,8 +56,8 @@ pub(super) enum Role {
         until: Instant,
         /// Until when to listen at most, as others found, too.
         until_at_most: Instant,
-        /// A station whose packets were heard; its heartbeat will say more.
-        media_heard: Option<StationId>,
+        /// A station whose packets were heard, and when last; its heartbeat will say more.
+        media_heard: Option<(StationId, Instant)>,
     },
     /// Has nothing to send, and hears no station that it is to follow.
     Waiting {
@@ -130,8 +130,8 @@ impl Node {
         let Role::Founding {
             ask_at,
             until,
+            until_at_most,
             media_heard,
-            ..
         } = &mut self.role
         else {
             return;
@@ -143,13 +143,18 @@ impl Node {
             self.say_hello();
         } else if now >= *until {
             match *media_heard {
-                Some(station) => {
+                // Its leader has just died: others send in its place, and one of them will lead.
+                Some((_, at)) if now < *until_at_most && now.since(at) < LISTEN => {
+                    *until = (now + LISTEN).min(*until_at_most);
+                    self.say_hello();
+                }
+                Some((station, at)) if now.since(at) < LISTEN => {
                     self.tell(Event::Busy { station });
                     self.become_gone();
                 }
-                None if self.programme.is_exhausted() => self.become_gone(),
-                None if self.config.quorum > 1 => self.become_candidate_founder(),
-                None => self.become_leading(),
+                _ if self.programme.is_exhausted() => self.become_gone(),
+                _ if self.config.quorum > 1 => self.become_candidate_founder(),
+                _ => self.become_leading(),
             }
         }
     }
@@ -174,7 +179,7 @@ impl Node {
         let founds = self.is_candidate_founder();
         match &mut self.role {
             Role::Founding { media_heard, .. } if over => {
-                media_heard.take_if(|station| *station == beat.station);
+                media_heard.take_if(|(station, _)| *station == beat.station);
             }
             Role::Founding { .. } => self.give_way(from, beat, arrived),
             Role::Waiting { station } if !over && *station == Some(beat.station) => {
@@ -350,6 +355,7 @@ impl Node {
         reason: &'static str,
         lease: Lease,
     ) {
+        self.stop_covering();
         let now = self.latest;
         let founds = self.is_candidate_founder();
         let plans = self.follows_itself();
@@ -432,7 +438,10 @@ impl Node {
     /// This node follows no station any more.
     pub(super) fn become_waiting(&mut self, station: Option<StationId>) {
         debug_assert!(!matches!(self.role, Role::Gone));
+        self.stop_covering();
         self.role = Role::Waiting { station };
+        // Its leader says more within 100 ms, if it has one.
+        self.hello_at = self.latest + HEARTBEAT * 2;
         (self.wake_at, self.told_track) = (None, None);
         self.programme = Programme::new(FrameIndex(0));
         #[cfg(debug_assertions)]

@@ -1,7 +1,7 @@
 //! What can somebody do to a station who sends in its name? Each of these is one message or a few; the song goes on.
 
 use super::*;
-use crate::station::node::agreeing::Voter;
+use crate::station::node::voting::Voter;
 use crate::wire::control::Hello;
 use crate::wire::election::{Ask, Confirm, MAX_LEAP, Offer, Round, Stale, Standing};
 
@@ -203,7 +203,10 @@ fn a_term_that_leaps_is_counted_and_forbids_no_claim() {
         }
         pair.goes_on();
         assert_eq!(pair.rejected("term_leap"), 100);
-        assert_eq!(pair.heir.node.voter.counter(), Voter::default().counter());
+        assert_eq!(
+            pair.heir.node.voter.counter(STATION),
+            Voter::default().counter(STATION)
+        );
         let warnings = pair.heir.events();
         let warnings = warnings
             .iter()
