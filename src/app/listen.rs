@@ -218,7 +218,7 @@ impl Listener {
                 // It led, nobody could go on, and it will be gone before its own player says so.
                 Event::OffAir {
                     reason: EndReason::Left,
-                } => self.session.events.off_air("left"),
+                } if self.leave_asked => self.session.events.off_air("left"),
                 // Of what is on air the player tells, when it is heard.
                 _ => {}
             }

@@ -1,6 +1,8 @@
 //! Two machines, and one of them dies: the listener that is left has nobody to ask, and plays on.
 
-use crate::scene::{HEIRS, SENDER, Scene};
+use serde_json::Value;
+
+use crate::scene::{HEIRS, PLAIN, SENDER, Scene};
 use crate::song::Song;
 use crate::wire::{Expected, Trouble};
 
@@ -32,4 +34,40 @@ fn last_listener_goes_on_alone_to_the_end_of_the_song() {
     );
     assert_eq!(scene.off_air(listener), "ended");
     scene.assert_heard(&[listener], &wire);
+}
+
+/// The listener that is left is a station like any other: it can be asked, joined, heard late, and stopped.
+#[test]
+fn lone_survivor_answers_takes_more_and_is_stopped() {
+    let listener = HEIRS[0];
+    let Some(mut scene) = Scene::with(&Song::of(12), &[], &[listener], 0) else {
+        return;
+    };
+    scene.sleep_until_s(3.0);
+    scene.kill(SENDER);
+    scene.nodes[listener].await_event("solo", 1, 5);
+    let mut asks = scene.lan.start(PLAIN[0], "asks", &["status", "--json"]);
+    asks.wait_for_code(5, 0);
+    let status: Value = serde_json::from_slice(&asks.stdout()).unwrap();
+    assert_eq!(status["playing"]["title"], "song", "{status}");
+    let took_over = scene.nodes[listener].await_event("took_over", 1, 5);
+    assert_eq!(status["term"], took_over["term"], "{status}");
+    // The killed sender is started again, and somebody comes late.
+    let path = scene.lan.path("song.wav");
+    let mut again = scene.lan.start(SENDER, "again", &["send", &path]);
+    let mut late = scene.lan.listen(HEIRS[1], "late", &["--once"]);
+    again.await_event("leader", 1, 5);
+    for name in ["on_air", "tuned_in", "track"] {
+        late.await_event(name, 1, 5);
+    }
+    let safe = again.await_event("safe", 1, 10);
+    println!("{safe}");
+    let mut stops = scene.lan.start(HEIRS[1], "stops", &["stop"]);
+    stops.wait_for_code(5, 0);
+    for node in [&mut scene.nodes[listener], &mut late] {
+        node.wait_for_code(10, 0);
+        let off_air = node.events_named("off_air");
+        assert_eq!(off_air.last().unwrap()["reason"], "stopped", "{off_air:?}");
+    }
+    again.wait_for_code(10, 0);
 }
