@@ -122,8 +122,8 @@ impl Sender<'_> {
             if now >= next_second {
                 next_second = now + SECOND;
                 self.every_second(console);
+                self.notice_own_end(now, console);
             }
-            self.notice_own_end(now, console);
             if self.done || self.session.events.is_closed() || self.nothing_to_play() {
                 return Ok(());
             }
@@ -169,7 +169,7 @@ impl Sender<'_> {
 
     /// What this node came to send is over, and others send, or could go on with what plays.
     fn notice_own_end(&mut self, now: Instant, console: &mut dyn Console) {
-        let node = &self.member.node;
+        let node = &mut self.member.node;
         let leads = node.has_led_to_own_end();
         let over = self.packets.is_none() && (node.has_followed_to_own_end() || leads);
         let since = over.then(|| self.own_end.unwrap_or(now));

@@ -89,3 +89,21 @@ fn what_a_lone_listener_has_of_a_song_is_played_and_then_the_source_is_lost() {
     let heard = blocks(&studio.recording("out.wav"));
     assert!((100..2_500).contains(&heard), "{heard} frames");
 }
+
+#[test]
+fn sender_that_leads_goes_when_its_own_files_are_over_and_what_others_added_plays_on() {
+    let studio = Studio::new();
+    let (leader, mut listener) = station(&studio);
+    studio.tone("b.wav", 8_000, 880.0);
+    let mut other = studio.start("send b.wav --events -");
+    other.wait_event("safe");
+    let leader = leader.finish().exits(0);
+    assert_eq!(named(&leader.events(), "handed_over").len(), 1);
+    assert!(listener.runs() && other.runs(), "they go on");
+    other.finish().exits(0);
+    let events = listener.finish().exits(0).events();
+    assert_eq!(named(&events, "off_air")[0]["reason"], "ended");
+    let sound = studio.recording("out.wav");
+    assert_eq!(blocks(&sound), 301 + 401);
+    assert!(strength(&sound[301 * 1_920..], 880.0) > 9_000.0);
+}

@@ -4,6 +4,14 @@
 use super::Node;
 
 /// A rule of PROTOCOL that is left out.
+#[cfg_attr(
+    not(debug_assertions),
+    expect(
+        dead_code,
+        unreachable_pub,
+        reason = "only builds with debug assertions have flaws"
+    )
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     /// A lower term is followed like any other.

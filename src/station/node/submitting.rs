@@ -139,16 +139,17 @@ impl Node {
     }
 
     /// Whether this node leads, all that it came to send is over, and what others added could go on without it.
-    pub fn has_led_to_own_end(&self) -> bool {
+    pub fn has_led_to_own_end(&mut self) -> bool {
+        if self.is_source_open || !matches!(self.role, Role::Leading { .. }) {
+            return false;
+        }
+        self.note_planned();
         let heirs = self.roster.heirs().iter();
         let goes_on = |heir: &NodeId| {
             let peer = self.roster.get(*heir);
             peer.is_some_and(|peer| peer.standing.complete && peer.standing.eligible)
         };
-        matches!(self.role, Role::Leading { .. })
-            && !self.is_source_open
-            && self.own.is_empty()
-            && heirs.into_iter().any(goes_on)
+        self.own.is_empty() && heirs.into_iter().any(goes_on)
     }
 
     /// Another node wants its tracks to be played: after those that are there.
