@@ -22,6 +22,7 @@ use crate::station::node::Event;
 use crate::time::Instant;
 use crate::wire::control::Message;
 use crate::wire::media::{MediaError, MediaPacket};
+use crate::wire::election::Report;
 use crate::wire::{FRAME, TrackId};
 
 /// How often the encoder is looked at.
@@ -382,9 +383,20 @@ impl Sender<'_> {
                 }
             }
             // Told already, as every member does.
+    /// The station's buffer; until it is known, the one that was asked for.
+    fn buffer(&self) -> Duration {
+        let stations = self.member.node.station_buffer();
+        stations.unwrap_or(self.config.buffer)
+    }
+
             _ => {}
         }
     }
+        self.member.node.set_report(Report {
+            buffer_ms: self.buffer().as_millis() as u32,
+            replica_percent: self.member.replica_percent(),
+            ..Report::default() // it plays nothing itself
+        });
 
     fn every_second(&mut self, console: &mut dyn Console) {
         self.session.look_after(console);

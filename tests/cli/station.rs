@@ -122,6 +122,8 @@ fn status_names_the_nodes_what_plays_and_what_comes() {
     assert_eq!(
         (&of("bar")["role"], &of("bar")["rank"]),
         (&"listener".into(), &Value::Null)
+    assert_eq!(of("kitchen")["replica_percent"], 100, "it made all of it");
+    assert_eq!(of("kitchen")["buffer_ms"], 500);
     );
     let table = studio.run("status").exits(0);
     let table = String::from_utf8(table.stdout).unwrap();

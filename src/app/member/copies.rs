@@ -8,6 +8,7 @@ use crate::app::session::Session;
 use crate::io::http_client::{FetchError, Fetched};
 use crate::media::library::Kept;
 use crate::station::Frames;
+use crate::station::playlist::ListedTrack;
 use crate::wire::TrackId;
 use crate::wire::block::Block;
 
@@ -137,16 +138,20 @@ impl Member {
         right
     }
 
-    /// How much of the programme is held, in per cent.
+    /// How much of the programme is held, in per cent. What this node encoded itself is held, also where it was played and dropped.
     pub fn replica_percent(&self) -> u8 {
         let tracks = self.node.programme().list().tracks();
-        let frames = |track: &crate::station::playlist::ListedTrack| {
-            track.frames.unwrap_or(self.library.end(track.id)).max(1)
+        let frames = |track: &ListedTrack| {
+            let known = track.frames;
+            known.unwrap_or_else(|| self.library.end(track.id)).max(1)
         };
         let total: u64 = tracks.iter().map(frames).sum();
         let held: u64 = tracks
             .iter()
-            .map(|track| self.library.held(track.id).min(frames(track)))
+            .map(|track| match track.owner == self.node.config().node {
+                true => frames(track),
+                false => self.library.held(track.id).min(frames(track)),
+            })
             .sum();
         (held * 100)
             .checked_div(total)

@@ -40,8 +40,15 @@ impl Node {
     pub fn station_quorum(&self) -> Option<u16> {
         match &self.role {
             Role::Following(following) => following.addr.map(|_| following.quorum),
-            Role::Leading { .. } => Some(self.config.quorum),
-            _ => None,
+            role => role.lead().map(|_| self.config.quorum),
+        }
+    }
+
+    /// The buffer of that station; none as above.
+    pub fn station_buffer(&self) -> Option<Duration> {
+        match &self.role {
+            Role::Following(following) => following.addr.map(|_| following.buffer),
+            role => role.lead().map(|_| self.config.buffer),
         }
     }
 
