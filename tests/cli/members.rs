@@ -1,0 +1,60 @@
+//! What does a node say of itself, and of its station, that does not lead it?
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::station::sender;
+use crate::support::{Process, Studio, named};
+
+/// Enough for everybody to have said once how it fares.
+const REPORTED: Duration = Duration::from_millis(2_500);
+
+fn status(studio: &Studio) -> Value {
+    let finished = studio.run("status --json").exits(0);
+    serde_json::from_slice(&finished.stdout).unwrap()
+}
+
+fn node<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let mut nodes = status["nodes"].as_array().unwrap().iter();
+    let found = nodes.find(|node| node["name"] == name);
+    found.unwrap_or_else(|| panic!("{name}: {status}"))
+}
+
+/// Waits until a node has said of so many tracks that it holds all of them.
+#[track_caller]
+fn wait_copied(node: &Process, tracks: usize) {
+    let copied = || -> BTreeSet<String> {
+        let events = named(&node.events(), "replica").into_iter();
+        let complete = events.filter(|event| event["complete"] == true);
+        complete.map(|event| event["track"].to_string()).collect()
+    };
+    let patience = Instant::now() + Duration::from_secs(8);
+    while copied().len() < tracks {
+        assert!(Instant::now() < patience, "{} of {tracks}", copied().len());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_listener_that_leads_tells_the_stations_buffer_and_its_own() {
+    let studio = Studio::new();
+    studio.tone("one.wav", 20_000, 440.0);
+    let sender = sender(&studio, "one.wav");
+    let heir = studio.start("listen --buffer 200ms --name bar --output null --events -");
+    let other = studio.start("listen --no-standby --output null --events -");
+    other.wait_event_after("tuned_in", "stats");
+    wait_copied(&heir, 1);
+    sender.signal(Signal::SIGKILL);
+    heir.wait_event("took_over");
+    std::thread::sleep(REPORTED);
+    let status = status(&studio);
+    let bar = node(&status, "bar");
+    assert_eq!(
+        (&status["buffer_ms"], &bar["role"], &bar["buffer_ms"]),
+        (&500.into(), &"leader".into(), &200.into()),
+        "{status}"
+    );
+}
