@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::station::sender;
+use crate::station::{api, json, sender};
 use crate::support::{Process, Studio, named};
 
 /// Enough for everybody to have said once how it fares.
@@ -36,6 +36,48 @@ fn wait_copied(node: &Process, tracks: usize) {
         assert!(Instant::now() < patience, "{} of {tracks}", copied().len());
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+#[test]
+fn a_sender_that_follows_tells_of_itself_and_of_the_station_that_it_follows() {
+    let studio = Studio::new();
+    studio.tone("one.wav", 20_000, 440.0);
+    studio.tone("two.wav", 5_000, 880.0);
+    let leader = studio.start("send one.wav --name kitchen --events -");
+    leader.wait_event("track");
+    let line = format!(
+        "send two.wav --name hall --buffer 200ms --quorum 3 --events - --http {}",
+        api(&studio)
+    );
+    let follower = Process::spawn_on_terminal(studio.command(line.split(' ')), 100);
+    follower.wait_event("replica");
+    std::thread::sleep(REPORTED);
+    follower.wait_stderr("leader kitchen");
+    assert!(follower.stderr().contains("one  0:0"), "what plays");
+    let status = status(&studio);
+    let hall = node(&status, "hall");
+    assert_eq!(
+        (&hall["role"], &hall["rank"]),
+        (&"standby".into(), &0.into())
+    );
+    assert_eq!(
+        (&hall["replica_percent"], &hall["buffer_ms"]),
+        (&100.into(), &500.into()),
+        "{hall}"
+    );
+    let events = follower.events();
+    let stats = named(&events, "stats").pop().unwrap();
+    assert_eq!(
+        (&stats["leader"], &stats["term"], &stats["buffer_ms"]),
+        (&status["leader"], &status["term"], &500.into()),
+        "{stats}"
+    );
+    // Its own API tells the same as the leader's, not what it was started with.
+    let own = json(&studio, "/status");
+    for field in ["station", "name", "leader", "term", "quorum", "buffer_ms"] {
+        assert_eq!(own[field], status[field], "{field}");
+    }
+    assert_eq!(node(&own, "hall")["replica_percent"], 100);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::sound::{blocks, strength};
 use crate::support::{Process, Studio, cannot, named};
 
 /// The port of a sender's API in this studio: the one after its three.
-fn api(studio: &Studio) -> SocketAddr {
+pub(crate) fn api(studio: &Studio) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, studio.port + 3))
 }
 
@@ -33,7 +33,7 @@ fn ask(studio: &Studio, path: &str, body: Option<&[u8]>) -> Result<Vec<u8>, Fetc
     fetch(&job, u32::MAX)
 }
 
-fn json(studio: &Studio, path: &str) -> Value {
+pub(crate) fn json(studio: &Studio, path: &str) -> Value {
     serde_json::from_slice(&ask(studio, path, None).unwrap()).unwrap()
 }
 

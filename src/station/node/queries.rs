@@ -101,9 +101,12 @@ impl Node {
         &self.programme
     }
 
-    /// The track that the frame last sent belongs to.
+    /// The track that the frame last on air belongs to.
     pub fn playing(&self) -> Option<Playing> {
-        let next = self.role.next().filter(|_| self.frames_sent > 0)?;
+        let next = match &self.role {
+            Role::Following(_) => self.first_to_lead(),
+            role => role.next().filter(|_| self.frames_sent > 0)?,
+        };
         let entry = self.programme.track_at(next.minus(1))?;
         Some(Playing {
             title: entry.title.clone(),
