@@ -34,8 +34,6 @@ const COPY_BYTES_PER_SECOND: u32 = 4 << 20;
 const MAX_ANSWER_BYTES: usize = api::PIECE_BYTES + (128 << 10);
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_millis(900);
-/// Tracks whose copies are told of.
-const MAX_TOLD: usize = 64;
 
 /// What kind of member a command is.
 #[derive(Clone, Debug)]
@@ -72,7 +70,7 @@ pub struct Member {
     fetched: Receiver<Fetched>,
     asked: BTreeMap<u64, Asked>,
     next_key: u64,
-    /// What the last `replica` events said: held frames by track.
+    /// What the last `replica` events said: held frames by track of the list, of which there are at most `MAX_TRACKS`.
     told: BTreeMap<TrackId, (u64, Option<u64>)>,
     /// That the cache is full was said.
     full_told: bool,

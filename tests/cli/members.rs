@@ -100,3 +100,18 @@ fn a_listener_that_leads_tells_the_stations_buffer_and_its_own() {
         "{status}"
     );
 }
+
+#[test]
+fn each_of_many_copied_tracks_is_checked_and_told_of() {
+    const TRACKS: usize = 90;
+    let studio = Studio::new();
+    // The first one plays all the while: none is over, and forgotten, before it was looked at.
+    studio.tone("0.wav", 10_000, 440.0);
+    let names: Vec<_> = (0..TRACKS).map(|n| format!("{n}.wav")).collect();
+    for name in &names[1..] {
+        studio.tone(name, 100, 440.0);
+    }
+    let _sender = sender(&studio, &names.join(" "));
+    let standby = studio.start("listen --output null --events -");
+    wait_copied(&standby, TRACKS);
+}

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Asked, MAX_TOLD, Member};
+use super::{Asked, Member};
 use crate::app::console::Console;
 use crate::app::session::Session;
 use crate::io::http_client::{FetchError, Fetched};
@@ -103,9 +103,7 @@ impl Member {
         console: &mut dyn Console,
     ) {
         let held = self.library.held(track);
-        let before = self.told.get(&track);
-        let has_room = before.is_some() || self.told.len() < MAX_TOLD;
-        if before == Some(&(held, frames)) || !has_room {
+        if self.told.get(&track) == Some(&(held, frames)) {
             return;
         }
         let complete = frames.is_some_and(|frames| held >= frames);
