@@ -7,7 +7,7 @@
 mod copies;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -103,7 +103,11 @@ impl Member {
     ///
     /// # Errors
     /// If the API's address cannot be had, or the system gives no threads or random numbers.
-    pub fn start(config: &MemberConfig, session: &Session) -> Result<Member, AppError> {
+    pub fn start(
+        config: &MemberConfig,
+        session: &mut Session,
+        console: &mut dyn Console,
+    ) -> Result<Member, AppError> {
         let local = session.sockets.local_addr().ip();
         let addr = config.http.unwrap_or(SocketAddr::new(local, 0));
         let waker = session.waiter.waker();
@@ -112,6 +116,18 @@ impl Member {
         let at = server.local_addr();
         // Others find it by the address that they know this node by.
         let found = at.ip().is_unspecified() || at.ip() == local;
+        if !found && config.standby {
+            let any = match local {
+                IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            let remedy = SocketAddr::new(any, at.port());
+            let text = format!(
+                "others reach this node at {local}, not at {at}: while it leads, nobody can copy the programme, take over from it, add \
+                 to it or stop it; with --http {remedy} they can"
+            );
+            session.warn(console, &text);
+        }
         let node = Node::new(
             Config {
                 node: session.node,

@@ -22,8 +22,8 @@ use crate::playout::statistics::Statistics;
 use crate::station::node::Event;
 use crate::time::Instant;
 use crate::wire::control::Message;
-use crate::wire::media::{MediaError, MediaPacket};
 use crate::wire::election::Report;
+use crate::wire::media::{MediaError, MediaPacket};
 use crate::wire::{FRAME, TrackId};
 
 /// How often the encoder is looked at.
@@ -66,7 +66,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         looped: config.looped,
         found: super::debug::found()?,
     };
-    let member = Member::start(&member, &session)?;
+    let member = Member::start(&member, &mut session, console)?;
     let mut sender = Sender {
         session,
         member,
@@ -379,24 +379,24 @@ impl Sender<'_> {
                 }
             }
             // Told already, as every member does.
+            _ => {}
+        }
+    }
+
     /// The station's buffer; until it is known, the one that was asked for.
     fn buffer(&self) -> Duration {
         let stations = self.member.node.station_buffer();
         stations.unwrap_or(self.config.buffer)
     }
 
-            _ => {}
-        }
-    }
+    fn every_second(&mut self, console: &mut dyn Console) {
+        self.session.look_after(console);
+        self.member.look_after(&mut self.session, console);
         self.member.node.set_report(Report {
             buffer_ms: self.buffer().as_millis() as u32,
             replica_percent: self.member.replica_percent(),
             ..Report::default() // it plays nothing itself
         });
-
-    fn every_second(&mut self, console: &mut dyn Console) {
-        self.session.look_after(console);
-        self.member.look_after(&mut self.session, console);
         let state = StatsState {
             buffer_ms: self.buffer().as_millis() as u64,
             term: self.member.node.followed_term(),

@@ -115,3 +115,26 @@ fn each_of_many_copied_tracks_is_checked_and_told_of() {
     let standby = studio.start("listen --output null --events -");
     wait_copied(&standby, TRACKS);
 }
+
+#[test]
+fn a_node_whose_api_others_cannot_reach_says_so_and_what_to_do() {
+    let studio = Studio::new();
+    let port = studio.port + 3;
+    let hidden = studio.start(&format!(
+        "listen --output null --events - --http 127.0.0.2:{port}"
+    ));
+    let warning = hidden.wait_event("warning");
+    let text = warning["text"].as_str().unwrap();
+    assert!(text.contains("take over"), "{text}");
+    assert!(text.contains(&format!("--http 0.0.0.0:{port}")), "{text}");
+    drop(hidden);
+    for quiet in ["--http 0.0.0.0", "--no-standby --http 127.0.0.2"] {
+        let node = studio.start(&format!("listen --output null --events - {quiet}:{port}"));
+        node.wait_event("stats");
+        assert_eq!(
+            named(&node.events(), "warning"),
+            Vec::<Value>::new(),
+            "{quiet}"
+        );
+    }
+}
