@@ -69,6 +69,19 @@ fn without_a_station_status_and_stop_exit_3_after_a_second() {
 }
 
 #[test]
+fn ctrl_c_ends_status_and_stop_before_they_give_up() {
+    let studio = Studio::new();
+    for line in ["status", "stop"] {
+        let asking = studio.listener(line);
+        asking.signal(Signal::SIGINT);
+        let finished = asking.finish().exits(0);
+        assert!(finished.stdout.is_empty(), "{line}: data of no station");
+        assert!(!finished.stderr.contains("no station"), "{line}");
+        assert!(!finished.stderr.contains("stopped"), "{line}");
+    }
+}
+
+#[test]
 fn status_names_the_nodes_what_plays_and_what_comes() {
     let studio = Studio::new();
     studio.tone("one.wav", 20_000, 440.0);
@@ -109,6 +122,8 @@ fn status_names_the_nodes_what_plays_and_what_comes() {
         (&of("kitchen")["role"], &of("kitchen")["id"]),
         (&"leader".into(), &status["leader"])
     );
+    assert_eq!(of("kitchen")["replica_percent"], 100, "it made all of it");
+    assert_eq!(of("kitchen")["buffer_ms"], 500);
     let hall = of("hall");
     assert_eq!(
         (&hall["role"], &hall["rank"]),
@@ -122,8 +137,6 @@ fn status_names_the_nodes_what_plays_and_what_comes() {
     assert_eq!(
         (&of("bar")["role"], &of("bar")["rank"]),
         (&"listener".into(), &Value::Null)
-    assert_eq!(of("kitchen")["replica_percent"], 100, "it made all of it");
-    assert_eq!(of("kitchen")["buffer_ms"], 500);
     );
     let table = studio.run("status").exits(0);
     let table = String::from_utf8(table.stdout).unwrap();
