@@ -120,7 +120,12 @@ fn programme(member: &Member) -> Value {
 /// `GET /status`: as DESIGN 5 has it for `status --json`.
 fn status(member: &Member, own: SocketAddr) -> Answer {
     let node = &member.node;
-    let Some(term) = node.followed_term() else {
+    let station = (
+        node.followed_term(),
+        node.station_quorum(),
+        node.station_buffer(),
+    );
+    let (Some(term), Some(quorum), Some(buffer)) = station else {
         return Answer::Refused(404, "this node hears no station".into());
     };
     let position = node.play_position();
@@ -156,7 +161,7 @@ fn status(member: &Member, own: SocketAddr) -> Answer {
     let own = json!({
         "id": me.node.to_string(), "name": sanitize(&me.name), "addr": addr, "role": role(me.node, me.standby), "rank": rank(me.node),
         "replica_percent": report.replica_percent, "received": report.received, "lost": report.lost,
-        "concealed": report.concealed, "buffer_ms": me.buffer.as_millis() as u64,
+        "concealed": report.concealed, "buffer_ms": report.buffer_ms,
     });
     let others = node.roster().peers().filter(|(_, peer)| !peer.fell_silent);
     let others = others.map(|(id, peer)| {
@@ -169,8 +174,8 @@ fn status(member: &Member, own: SocketAddr) -> Answer {
     });
     content(json!({
         "station": me.station.to_string(), "name": node.leader_name(),
-        "term": super::events::term_json(term), "leader": term.leader.to_string(), "quorum": me.quorum,
-        "buffer_ms": me.buffer.as_millis() as u64, "playing": playing, "queue": queue.collect::<Vec<_>>(),
+        "term": super::events::term_json(term), "leader": term.leader.to_string(), "quorum": quorum,
+        "buffer_ms": buffer.as_millis() as u64, "playing": playing, "queue": queue.collect::<Vec<_>>(),
         "nodes": std::iter::once(own).chain(others).collect::<Vec<_>>(),
     }))
 }

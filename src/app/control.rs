@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest status: a thousand nodes.
 const MAX_STATUS_BYTES: usize = 1 << 20;
 
-/// What `status` prints: a table, or the leader's own JSON.
+/// What `status` prints: a table, or the leader's own JSON; nothing if it was stopped by Ctrl-C.
 ///
 /// # Errors
 /// If no station is heard, or its leader does not answer.
@@ -28,7 +28,9 @@ pub fn status(
     json: bool,
     console: &mut dyn Console,
 ) -> Result<String, AppError> {
-    let body = ask_leader(config, "/status", None, console)?;
+    let Some(body) = ask_leader(config, "/status", None, console)? else {
+        return Ok(String::new());
+    };
     let text = String::from_utf8_lossy(&body).into_owned();
     if json {
         return Ok(text + "\n");
@@ -46,19 +48,24 @@ pub fn status(
 /// # Errors
 /// If no station is heard, or its leader does not do it.
 pub fn stop(config: &CommonConfig, console: &mut dyn Console) -> Result<(), AppError> {
-    ask_leader(config, "/stop", Some(Vec::new()), console)?;
-    console.note("stopped");
+    if ask_leader(config, "/stop", Some(Vec::new()), console)?.is_some() {
+        console.note("stopped");
+    }
     Ok(())
 }
 
+/// The leader's answer; none if Ctrl-C came before a station was heard.
 fn ask_leader(
     config: &CommonConfig,
     path: &str,
     body: Option<Vec<u8>>,
     console: &mut dyn Console,
-) -> Result<Vec<u8>, AppError> {
+) -> Result<Option<Vec<u8>>, AppError> {
     let mut session = Session::begin(config, Join::CONTROL, console)?;
     let Some((beat, from)) = describe::ask(&mut session, PATIENCE, console) else {
+        if session.signals.stop_asked() {
+            return Ok(None);
+        }
         return Err(AppError::NoStation {
             timeout: PATIENCE,
             group: session.group,
@@ -81,6 +88,7 @@ fn ask_leader(
         patience: PATIENCE * 3,
     };
     http_client::fetch(&job, u32::MAX)
+        .map(Some)
         .map_err(|error| AppError::Refused(sanitize(&error.to_string())))
 }
 

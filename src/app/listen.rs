@@ -76,7 +76,7 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         looped: false,
         found: (StationId(0), FrameIndex(0)),
     };
-    let member = Member::start(&member, &session)?;
+    let member = Member::start(&member, &mut session, console)?;
     let mut listener = Listener {
         dial: Dial::new(Config {
             buffer_override: config.buffer,

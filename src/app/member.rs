@@ -7,7 +7,7 @@
 mod copies;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -34,8 +34,6 @@ const COPY_BYTES_PER_SECOND: u32 = 4 << 20;
 const MAX_ANSWER_BYTES: usize = api::PIECE_BYTES + (128 << 10);
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_millis(900);
-/// Tracks whose copies are told of.
-const MAX_TOLD: usize = 64;
 
 /// What a leader says that is asked to leave.
 pub const HANDING_OVER: &str = "handing over to another node, as soon as one has all of it; Ctrl-C again to leave now, \
@@ -76,7 +74,7 @@ pub struct Member {
     fetched: Receiver<Fetched>,
     asked: BTreeMap<u64, Asked>,
     next_key: u64,
-    /// What the last `replica` events said: held frames by track.
+    /// What the last `replica` events said: held frames by track of the list, of which there are at most `MAX_TRACKS`.
     told: BTreeMap<TrackId, (u64, Option<u64>)>,
     /// That the cache is full was said.
     full_told: bool,
@@ -109,7 +107,11 @@ impl Member {
     ///
     /// # Errors
     /// If the API's address cannot be had, or the system gives no threads or random numbers.
-    pub fn start(config: &MemberConfig, session: &Session) -> Result<Member, AppError> {
+    pub fn start(
+        config: &MemberConfig,
+        session: &mut Session,
+        console: &mut dyn Console,
+    ) -> Result<Member, AppError> {
         let local = session.sockets.local_addr().ip();
         let addr = config.http.unwrap_or(SocketAddr::new(local, 0));
         let waker = session.waiter.waker();
@@ -118,6 +120,18 @@ impl Member {
         let at = server.local_addr();
         // Others find it by the address that they know this node by.
         let found = at.ip().is_unspecified() || at.ip() == local;
+        if !found && config.standby {
+            let any = match local {
+                IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            let remedy = SocketAddr::new(any, at.port());
+            let text = format!(
+                "others reach this node at {local}, not at {at}: while it leads, nobody can copy the programme, take over from it, add \
+                 to it or stop it; with --http {remedy} they can"
+            );
+            session.warn(console, &text);
+        }
         let node = Node::new(
             Config {
                 node: session.node,

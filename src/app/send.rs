@@ -16,11 +16,13 @@ use super::events::{StatsState, reason_word, stats_json};
 use super::member::{HANDING_OVER, Member, MemberConfig};
 use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
+use crate::io::terminal::sanitize;
 use crate::media::opus::EncoderConfig;
 use crate::playout::statistics::Statistics;
 use crate::station::node::Event;
 use crate::time::Instant;
 use crate::wire::control::Message;
+use crate::wire::election::Report;
 use crate::wire::media::{MediaError, MediaPacket};
 use crate::wire::{FRAME, TrackId};
 
@@ -64,7 +66,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         looped: config.looped,
         found: super::debug::found()?,
     };
-    let member = Member::start(&member, &session)?;
+    let member = Member::start(&member, &mut session, console)?;
     let mut sender = Sender {
         session,
         member,
@@ -74,7 +76,6 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         taken: 0,
         problems: 0,
         tracks_seen: 0,
-        title: String::new(),
         busy: None,
         foreign_told: false,
         departs: false,
@@ -97,7 +98,6 @@ struct Sender<'a> {
     /// Files of which nothing was played.
     problems: usize,
     tracks_seen: usize,
-    title: String,
     busy: Option<String>,
     foreign_told: bool,
     /// It follows, and waits until others have what it sends.
@@ -174,13 +174,13 @@ impl Sender<'_> {
         let over = self.packets.is_none() && (node.has_followed_to_own_end() || leads);
         let since = over.then(|| self.own_end.unwrap_or(now));
         self.own_end = since;
-        let played = node.config().buffer + SECOND;
+        let played = self.buffer() + SECOND;
         if since.is_none_or(|since| now.since(since) < played) {
             return;
         }
         if !leads {
             self.done = true;
-        } else if !node.is_leaving() {
+        } else if !self.member.node.is_leaving() {
             self.leave(console);
         }
     }
@@ -332,18 +332,15 @@ impl Sender<'_> {
                 artist,
                 first_frame,
             } => {
-                self.title = title_of(&title, &artist);
                 self.session.events.track(&title, &artist, first_frame.0);
-                console.note(&format!("now playing: {}", self.title));
+                console.note(&format!("now playing: {}", title_of(&title, &artist)));
             }
             Event::OffAir { reason } => {
                 self.session.events.off_air(reason_word(reason));
                 console.note(&format!("off air: {}", reason_word(reason)));
                 self.done |= self.member.node.followed_term().is_none();
             }
-            Event::Warning(text) => self
-                .session
-                .warn(console, &crate::io::terminal::sanitize(&text)),
+            Event::Warning(text) => self.session.warn(console, &sanitize(&text)),
             Event::Joined {
                 name,
                 title,
@@ -360,7 +357,7 @@ impl Sender<'_> {
                 let text = format!(
                     "station {station} is on air, led by {name} ({addr}), playing {what}: what is sent here plays after that"
                 );
-                console.note(&crate::io::terminal::sanitize(&text));
+                console.note(&sanitize(&text));
             }
             Event::Busy { station } => {
                 self.busy = Some(format!(
@@ -394,12 +391,23 @@ impl Sender<'_> {
         }
     }
 
+    /// The station's buffer; until it is known, the one that was asked for.
+    fn buffer(&self) -> Duration {
+        let stations = self.member.node.station_buffer();
+        stations.unwrap_or(self.config.buffer)
+    }
+
     fn every_second(&mut self, console: &mut dyn Console) {
         self.session.look_after(console);
         self.member.look_after(&mut self.session, console);
+        self.member.node.set_report(Report {
+            buffer_ms: self.buffer().as_millis() as u32,
+            replica_percent: self.member.replica_percent(),
+            ..Report::default() // it plays nothing itself
+        });
         let state = StatsState {
-            buffer_ms: self.config.buffer.as_millis() as u64,
-            term: self.member.node.term(),
+            buffer_ms: self.buffer().as_millis() as u64,
+            term: self.member.node.followed_term(),
             ..StatsState::default()
         };
         let mut statistics = self.statistics.clone();
@@ -417,10 +425,10 @@ impl Sender<'_> {
         };
         let ahead = self.taken.saturating_sub(self.member.node.frames_sent());
         console.status(&Status {
-            title: &self.title,
+            title: &sanitize(&title_of(&playing.title, &playing.artist)),
             position: playing.position,
             length: playing.duration,
-            leader: &self.session.name,
+            leader: &sanitize(self.member.node.leader_name()),
             kind: Kind::Send {
                 sent: self.member.node.frames_sent(),
                 ahead: FRAME * ahead as u32,

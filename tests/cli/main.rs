@@ -21,6 +21,7 @@ mod foreign;
 mod forged;
 mod help;
 mod joining;
+mod members;
 mod network;
 mod playing;
 mod pseudo_terminal;

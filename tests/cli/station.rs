@@ -17,7 +17,7 @@ use crate::sound::{blocks, strength};
 use crate::support::{Process, Studio, cannot, named};
 
 /// The port of a sender's API in this studio: the one after its three.
-fn api(studio: &Studio) -> SocketAddr {
+pub(crate) fn api(studio: &Studio) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, studio.port + 3))
 }
 
@@ -33,7 +33,7 @@ fn ask(studio: &Studio, path: &str, body: Option<&[u8]>) -> Result<Vec<u8>, Fetc
     fetch(&job, u32::MAX)
 }
 
-fn json(studio: &Studio, path: &str) -> Value {
+pub(crate) fn json(studio: &Studio, path: &str) -> Value {
     serde_json::from_slice(&ask(studio, path, None).unwrap()).unwrap()
 }
 
@@ -65,6 +65,19 @@ fn without_a_station_status_and_stop_exit_3_after_a_second() {
             "{line}: {:?}",
             finished.took
         );
+    }
+}
+
+#[test]
+fn ctrl_c_ends_status_and_stop_before_they_give_up() {
+    let studio = Studio::new();
+    for line in ["status", "stop"] {
+        let asking = studio.listener(line);
+        asking.signal(Signal::SIGINT);
+        let finished = asking.finish().exits(0);
+        assert!(finished.stdout.is_empty(), "{line}: data of no station");
+        assert!(!finished.stderr.contains("no station"), "{line}");
+        assert!(!finished.stderr.contains("stopped"), "{line}");
     }
 }
 
@@ -109,6 +122,8 @@ fn status_names_the_nodes_what_plays_and_what_comes() {
         (&of("kitchen")["role"], &of("kitchen")["id"]),
         (&"leader".into(), &status["leader"])
     );
+    assert_eq!(of("kitchen")["replica_percent"], 100, "it made all of it");
+    assert_eq!(of("kitchen")["buffer_ms"], 500);
     let hall = of("hall");
     assert_eq!(
         (&hall["role"], &hall["rank"]),

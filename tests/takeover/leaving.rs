@@ -136,6 +136,8 @@ fn read_status(scene: &Scene, status: &Value) -> (usize, Vec<String>) {
         }
         let percent = node["replica_percent"].as_f64().unwrap_or(0.0);
         assert!((0.0..=100.0).contains(&percent), "{node}");
+        // Whoever sends has made all of it; whoever leads later has copied it.
+        assert!(percent == 100.0 || node["role"] != "leader", "{node}");
         roles.push((host, text(&node["role"])));
     }
     roles.sort();

@@ -56,6 +56,7 @@ mod players;
 mod quiet;
 mod returning;
 mod safe;
+mod strangers;
 mod successors;
 
 use report::{Figure, Goal};

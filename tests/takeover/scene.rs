@@ -26,7 +26,7 @@ pub(crate) const HEIRS: [usize; 2] = [1, 2];
 pub(crate) const PLAIN: [usize; 2] = [3, 4];
 pub(crate) const LISTENERS: [usize; 4] = [1, 2, 3, 4];
 /// The host that captures, and runs nothing of ours.
-const OBSERVER: usize = 5;
+pub(crate) const OBSERVER: usize = 5;
 /// The first of the hosts beyond these.
 pub(crate) const SPARE: usize = 6;
 

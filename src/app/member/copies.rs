@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use super::{Asked, MAX_TOLD, Member};
+use super::{Asked, Member};
 use crate::app::console::Console;
 use crate::app::session::Session;
 use crate::io::http_client::{FetchError, Fetched};
 use crate::media::library::Kept;
 use crate::station::Frames;
+use crate::station::playlist::ListedTrack;
 use crate::wire::TrackId;
 use crate::wire::block::Block;
 
@@ -102,9 +103,7 @@ impl Member {
         console: &mut dyn Console,
     ) {
         let held = self.library.held(track);
-        let before = self.told.get(&track);
-        let has_room = before.is_some() || self.told.len() < MAX_TOLD;
-        if before == Some(&(held, frames)) || !has_room {
+        if self.told.get(&track) == Some(&(held, frames)) {
             return;
         }
         let complete = frames.is_some_and(|frames| held >= frames);
@@ -137,16 +136,20 @@ impl Member {
         right
     }
 
-    /// How much of the programme is held, in per cent.
+    /// How much of the programme is held, in per cent. What this node encoded itself is held, also where it was played and dropped.
     pub fn replica_percent(&self) -> u8 {
         let tracks = self.node.programme().list().tracks();
-        let frames = |track: &crate::station::playlist::ListedTrack| {
-            track.frames.unwrap_or(self.library.end(track.id)).max(1)
+        let frames = |track: &ListedTrack| {
+            let known = track.frames;
+            known.unwrap_or_else(|| self.library.end(track.id)).max(1)
         };
         let total: u64 = tracks.iter().map(frames).sum();
         let held: u64 = tracks
             .iter()
-            .map(|track| self.library.held(track.id).min(frames(track)))
+            .map(|track| match track.owner == self.node.config().node {
+                true => frames(track),
+                false => self.library.held(track.id).min(frames(track)),
+            })
             .sum();
         (held * 100)
             .checked_div(total)

@@ -40,8 +40,15 @@ impl Node {
     pub fn station_quorum(&self) -> Option<u16> {
         match &self.role {
             Role::Following(following) => following.addr.map(|_| following.quorum),
-            Role::Leading { .. } => Some(self.config.quorum),
-            _ => None,
+            role => role.lead().map(|_| self.config.quorum),
+        }
+    }
+
+    /// The buffer of that station; none as above.
+    pub fn station_buffer(&self) -> Option<Duration> {
+        match &self.role {
+            Role::Following(following) => following.addr.map(|_| following.buffer),
+            role => role.lead().map(|_| self.config.buffer),
         }
     }
 
@@ -94,9 +101,12 @@ impl Node {
         &self.programme
     }
 
-    /// The track that the frame last sent belongs to.
+    /// The track that the frame last on air belongs to.
     pub fn playing(&self) -> Option<Playing> {
-        let next = self.role.next().filter(|_| self.frames_sent > 0)?;
+        let next = match &self.role {
+            Role::Following(_) => self.first_to_lead(),
+            role => role.next().filter(|_| self.frames_sent > 0)?,
+        };
         let entry = self.programme.track_at(next.minus(1))?;
         Some(Playing {
             title: entry.title.clone(),
