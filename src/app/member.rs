@@ -36,6 +36,8 @@ const MAX_ANSWER_BYTES: usize = api::PIECE_BYTES + (128 << 10);
 const PATIENCE: Duration = Duration::from_millis(900);
 /// Tracks whose copies are told of.
 const MAX_TOLD: usize = 64;
+/// So many refusals in a row are told of: 1.5 s.
+const TOLD_REFUSAL: u32 = 3;
 
 /// What kind of member a command is.
 #[derive(Clone, Debug)]
@@ -76,6 +78,9 @@ pub struct Member {
     told: BTreeMap<TrackId, (u64, Option<u64>)>,
     /// That the cache is full was said.
     full_told: bool,
+    /// How often in a row the leader did not take what is sent here, and that it was said.
+    refusals: u32,
+    refusal_told: bool,
     send_failing: bool,
     /// The quorum that the user asked for, until it is known whether the station has it.
     quorum: Option<u16>,
@@ -142,6 +147,8 @@ impl Member {
             next_key: 0,
             told: BTreeMap::new(),
             full_told: false,
+            refusals: 0,
+            refusal_told: false,
             send_failing: false,
             quorum: config.quorum,
         })

@@ -331,7 +331,13 @@ impl Sender<'_> {
             Event::OffAir { reason } => {
                 self.session.events.off_air(reason_word(reason));
                 console.note(&format!("off air: {}", reason_word(reason)));
-                self.done |= self.member.node.followed_term().is_none();
+                let founds = self.member.node.is_founding();
+                if founds {
+                    console.note(
+                        "what is sent here had no place in it, and plays on a station of its own",
+                    );
+                }
+                self.done |= !founds && self.member.node.followed_term().is_none();
             }
             Event::Warning(text) => self
                 .session

@@ -4,8 +4,10 @@ use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use lanradio::wire::media::MediaPacket;
 use nix::sys::signal::Signal;
 
+use crate::network::Witness;
 use crate::sound::{blocks, strength, tone, wav};
 use crate::support::{Process, Studio, feed, named};
 
@@ -67,6 +69,34 @@ fn second_ctrl_c_of_a_sender_that_joined_is_obeyed_at_once_and_the_station_plays
     let events = listener.finish().exits(0).events();
     assert_eq!(named(&events, "off_air")[0]["reason"], "source_lost");
     assert_eq!(named(&events, "stats").last().unwrap()["concealed"], 0);
+}
+
+#[test]
+fn what_is_sent_to_a_leader_without_an_api_is_said_and_plays_when_that_station_is_over() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 4_000, 440.0);
+    studio.tone("b.wav", 2_000, 880.0);
+    let witness = Witness::of(&studio);
+    let port = studio.port + 3;
+    let leader = studio.start(&format!("send a.wav --events - --http 127.0.0.2:{port}"));
+    leader.wait_event("track");
+    let joiner = studio.start("send b.wav --events -");
+    let warning = joiner.wait_event("warning");
+    let text = warning["text"].as_str().unwrap();
+    assert!(text.contains("has no API that can be reached"), "{text}");
+    leader.finish().exits(0);
+    let events = joiner.finish().exits(0).events();
+    assert_eq!(named(&events, "warning").len(), 1, "{events:?}");
+    assert_eq!(named(&events, "off_air").len(), 2, "the other's, its own");
+    let mut frames = std::collections::BTreeMap::new();
+    for (_, bytes) in witness.heard() {
+        if let Ok(packet) = MediaPacket::parse(&bytes) {
+            *frames.entry(packet.station).or_insert(0) += 1;
+        }
+    }
+    let mut frames: Vec<_> = frames.into_values().collect();
+    frames.sort_unstable();
+    assert_eq!(frames, [101, 201]);
 }
 
 #[test]
