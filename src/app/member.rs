@@ -34,6 +34,8 @@ const COPY_BYTES_PER_SECOND: u32 = 4 << 20;
 const MAX_ANSWER_BYTES: usize = api::PIECE_BYTES + (128 << 10);
 /// How long one may take.
 const PATIENCE: Duration = Duration::from_millis(900);
+/// So many refusals in a row are told of: 1.5 s.
+const TOLD_REFUSAL: u32 = 3;
 
 /// What a leader says that is asked to leave.
 pub const HANDING_OVER: &str = "handing over to another node, as soon as one has all of it; Ctrl-C again to leave now, \
@@ -78,6 +80,9 @@ pub struct Member {
     told: BTreeMap<TrackId, (u64, Option<u64>)>,
     /// That the cache is full was said.
     full_told: bool,
+    /// How often in a row the leader did not take what is sent here, and that it was said.
+    refusals: u32,
+    refusal_told: bool,
     send_failing: bool,
     /// The quorum that the user asked for, until it is known whether the station has it.
     quorum: Option<u16>,
@@ -160,6 +165,8 @@ impl Member {
             next_key: 0,
             told: BTreeMap::new(),
             full_told: false,
+            refusals: 0,
+            refusal_told: false,
             send_failing: false,
             quorum: config.quorum,
         })

@@ -74,6 +74,7 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         config,
         statistics: Statistics::default(),
         taken: 0,
+        file: 0,
         problems: 0,
         tracks_seen: 0,
         busy: None,
@@ -95,6 +96,8 @@ struct Sender<'a> {
     statistics: Statistics,
     /// Frames taken from the encoder.
     taken: u64,
+    /// Which of the files is being encoded.
+    file: usize,
     /// Files of which nothing was played.
     problems: usize,
     tracks_seen: usize,
@@ -127,10 +130,12 @@ impl Sender<'_> {
             if self.done || self.session.events.is_closed() || self.nothing_to_play() {
                 return Ok(());
             }
-            if self.session.signals.stop_asked() && !leaving {
-                leaving = true;
-                self.leave(console);
-                continue;
+            if self.session.signals.stop_asked() {
+                self.end_standard_input(console)?;
+                if !std::mem::replace(&mut leaving, true) {
+                    self.leave(console);
+                    continue;
+                }
             }
             let mut until = self
                 .member
@@ -143,6 +148,30 @@ impl Sender<'_> {
             self.session.sockets.wait(&self.session.waiter, Some(until));
             self.drain(&mut buffer);
         }
+    }
+
+    /// Who is asked to leave does not wait for a pipe that may never end: what has come through it by now is all of it. What
+    /// comes after it in the list is encoded as ever.
+    fn end_standard_input(&mut self, console: &mut dyn Console) -> Result<(), AppError> {
+        while self.packets.is_some() && self.reads_standard_input() {
+            let encoded = self.packets.as_ref().map(Receiver::try_recv);
+            if let Some(Ok(encoded)) = encoded {
+                self.take(encoded, console)?;
+                continue;
+            }
+            self.packets = None; // the encoder's thread ends with the pipe, or with this process
+            self.take(Encoded::TrackEnd, console)?;
+            match self.config.files.get(self.file..).unwrap_or_default() {
+                [] => self.take(Encoded::ListEnd, console)?,
+                rest => self.packets = Some(encoder::start(rest.to_vec(), self.config.encoder)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn reads_standard_input(&self) -> bool {
+        let file = self.config.files.get(self.file);
+        file.is_some_and(|file| file.as_os_str() == "-")
     }
 
     /// Leaves at once, or says what it waits for.
@@ -233,12 +262,14 @@ impl Sender<'_> {
                 }
             }
             Encoded::TrackEnd => {
+                self.file += 1;
                 if let Some((id, frames, digest)) = self.member.library.finish() {
                     self.member.node.track_finished(id, frames, Some(digest.0));
                 }
             }
             Encoded::Problem { text, skipped } => {
                 self.problems += usize::from(skipped);
+                self.file += usize::from(skipped);
                 self.session.warn(console, &text);
             }
             Encoded::ListEnd
@@ -248,6 +279,7 @@ impl Sender<'_> {
             {
                 // Too long to be held: every lap is encoded anew.
                 self.member.node.play_once();
+                self.file = 0;
                 self.packets = Some(encoder::start(
                     self.config.files.clone(),
                     self.config.encoder,
@@ -338,7 +370,13 @@ impl Sender<'_> {
             Event::OffAir { reason } => {
                 self.session.events.off_air(reason_word(reason));
                 console.note(&format!("off air: {}", reason_word(reason)));
-                self.done |= self.member.node.followed_term().is_none();
+                let founds = self.member.node.is_founding();
+                if founds {
+                    console.note(
+                        "what is sent here had no place in it, and plays on a station of its own",
+                    );
+                }
+                self.done |= !founds && self.member.node.followed_term().is_none();
             }
             Event::Warning(text) => self.session.warn(console, &sanitize(&text)),
             Event::Joined {

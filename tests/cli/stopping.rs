@@ -1,12 +1,13 @@
 //! Does the program leave when it is told to: exit 0 at the first signal, 130 at the second, sound played out, listeners told?
 
+use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::network::Witness;
-use crate::sound::{blocks, raw_samples, strength};
+use crate::sound::{blocks, raw_samples, strength, tone, wav};
 use crate::support::{Process, Studio, named};
 
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -145,6 +146,29 @@ fn sender_waiting_for_its_pipe_stops_at_once() {
         sender.signal(signal);
         sender.finish_within(Duration::from_secs(3)).exits(0);
     }
+}
+
+#[test]
+fn sender_of_a_pipe_that_stays_open_hands_over_what_came_through_it_at_the_first_signal() {
+    let studio = Studio::new();
+    let listener = studio.listener("listen --output file:out.wav --once --events -");
+    let mut command = studio.command(["send", "-", "--events", "-"]);
+    command.stdin(Stdio::piped());
+    let mut sender = Process::spawn(command);
+    // 5 s have come through, and the pipe stays open.
+    let mut bytes = wav(48_000, &tone(8_000, 440.0), &[]);
+    bytes.truncate(44 + 5 * 48_000 * 4);
+    let pipe = sender.stdin.as_mut().unwrap();
+    pipe.write_all(&bytes).unwrap();
+    listener.wait_event_after("tuned_in", "replica");
+    sender.signal(Signal::SIGTERM);
+    let sender = sender.finish_within(Duration::from_secs(4)).exits(0);
+    assert_eq!(named(&sender.events(), "handed_over").len(), 1);
+    let events = listener.finish().exits(0).events();
+    assert_eq!(named(&events, "off_air")[0]["reason"], "ended");
+    assert_eq!(named(&events, "stats").last().unwrap()["concealed"], 0);
+    let played = blocks(&studio.recording("out.wav"));
+    assert!((200..=251).contains(&played), "{played} of 250 frames");
 }
 
 #[test]

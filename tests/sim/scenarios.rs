@@ -212,7 +212,8 @@ fn a_finished_song_that_was_copied_in_part() {
     assert!(told.contains("off air: SourceLost"), "{told}");
 }
 
-/// A sender that joins is heard, but nothing can be copied from it: the station does not wait for it for ever.
+/// A sender that joins is heard, but nothing can be copied from it: the station does not wait for it for ever, and it plays
+/// its song itself when that station is over.
 #[test]
 fn a_sender_from_which_nothing_can_be_copied() {
     let mut world = station(28, 2);
@@ -222,7 +223,7 @@ fn a_sender_from_which_nothing_can_be_copied() {
     world.strike(&Fault::Join(Feed::of(&[100])));
     let mut world = compare(world, "nothing_to_copy", 20 * SECOND);
     nobody_hears(&mut world);
-    all_hear(&world, 700);
+    all_hear(&world, 850);
 }
 
 #[test]

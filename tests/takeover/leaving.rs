@@ -10,7 +10,7 @@ use crate::process::LANRADIO;
 use crate::process::on;
 use crate::scene::{HEIRS, LISTENERS, PLAIN, SENDER, Scene};
 use crate::song::Song;
-use crate::stalls::now_ns;
+use crate::stalls::{self, now_ns};
 use crate::wire::Expected;
 
 const SECOND: i64 = 1_000_000_000;
@@ -43,8 +43,11 @@ fn leader_that_is_asked_to_leave_hands_over_to_the_frame() {
     let short = format!("{:08x}", wire.frames.last().unwrap().leader);
     assert!(to.len() == 16 && to.starts_with(&short), "{to}, {short}");
     for (frame, index) in wire.frames.iter().zip(&wire.indexes) {
-        let by_successor = frame.from == successor;
-        assert_eq!(by_successor, *index >= turn, "who sent frame {index}");
+        let right = (frame.from == successor) == (*index >= turn);
+        let said = format!("frame {index} by {}", frame.from);
+        // Whoever covers for one that stood still is neither of the two, or not yet.
+        let is_excused = || stalls::excuse(&said, frame.at_ns, frame.at_ns);
+        assert!(right || is_excused(), "{said}");
     }
     scene.assert_heard(&LISTENERS, &wire);
     // None, unless the machine stood still: then the judge of the wire has said so.
@@ -60,14 +63,19 @@ fn leader_that_is_asked_to_leave_hands_over_to_the_frame() {
 #[test]
 fn status_and_stop_give_up_after_a_second_without_a_station() {
     let Some(lan) = Lan::new(1) else { return };
+    stalls::watch();
     for command in ["status", "stop"] {
-        let began = Instant::now();
+        let (began, began_ns) = (Instant::now(), now_ns());
         let mut node = lan.start(0, command, &[command]);
         node.wait_for_code(5, 3);
         let took = began.elapsed();
         println!("{command}: {took:?}");
-        let second = Duration::from_millis(950)..Duration::from_millis(2_500);
-        assert!(second.contains(&took), "{command}: {took:?}");
+        let said = format!("{command}: {took:?}");
+        assert!(took >= Duration::from_millis(950), "{said}");
+        assert!(
+            took < Duration::from_millis(2_500) || stalls::excuse(&said, began_ns, now_ns()),
+            "{said}"
+        );
         assert!(
             node.stdout().is_empty(),
             "{command}: data without a station"

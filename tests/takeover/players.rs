@@ -88,6 +88,6 @@ fn ffmpeg_plays_through_the_false_covers_of_heirs_that_lose_packets() {
     // Covers are no claims: the leader stays.
     for heir in HEIRS {
         let claims = scene.events_after(heir, "took_over", lossy_ns);
-        assert!(claims.is_empty(), "{claims:?}");
+        Scene::assert_no_claims(&claims);
     }
 }

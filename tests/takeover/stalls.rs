@@ -87,6 +87,18 @@ pub(crate) fn touching(
     stalls.iter().find(touches)
 }
 
+/// Whether the machine stood still between these times, or so shortly before or after that what went wrong in between may come
+/// of it. Says so.
+pub(crate) fn excuse(what: &str, from_ns: i64, to_ns: i64) -> bool {
+    const SLACK_MS: i64 = 100;
+    let log = log();
+    let stall = touching(&log, from_ns, to_ns, SLACK_MS);
+    if let Some(stall) = stall {
+        println!("{what}: a stall of {:.0} ms", stall.ms());
+    }
+    stall.is_some()
+}
+
 #[test]
 fn nap_of_twenty_milliseconds_too_long_is_a_stall_and_a_shorter_one_is_none() {
     assert_eq!(noted(50_000_000, Duration::from_micros(20_999)), None);

@@ -221,6 +221,11 @@ impl Wire {
         phase.expect("frames before the trouble") + index * FRAME_NS
     }
 
+    /// When frame `index` was first sent.
+    pub(crate) fn sent_ns(&self, index: usize) -> i64 {
+        self.frames[self.first[&(index as i64)]].at_ns
+    }
+
     /// How late the frames came that were due in the second after `at_ns`, on the grid of those before, in ms.
     pub(crate) fn lateness_ms(&self, at_ns: i64) -> Vec<f64> {
         let base_ns = self.due_ns(0, at_ns);

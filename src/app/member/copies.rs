@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::{Asked, Member};
+use super::{Asked, Member, TOLD_REFUSAL};
 use crate::app::console::Console;
 use crate::app::session::Session;
 use crate::io::http_client::{FetchError, Fetched};
+use crate::io::terminal::sanitize;
 use crate::media::library::Kept;
 use crate::station::Frames;
 use crate::station::playlist::ListedTrack;
@@ -24,6 +25,9 @@ impl Member {
         let Some(asked) = self.asked.remove(&fetched.key) else {
             return;
         };
+        if let Asked::Submission = asked {
+            self.tell_submitted(fetched.result.as_ref().err(), session, console);
+        }
         let bytes = fetched.result.map_err(|error| {
             if let FetchError::TooLong { .. } = error {
                 self.node.count_rejected("http_too_long");
@@ -42,6 +46,28 @@ impl Member {
                 self.node.handle_frames(came, now);
             }
             (Asked::Frames(_), Err(())) => self.node.handle_frames(false, now),
+        }
+    }
+
+    /// Says that the leader does not take what is sent here, once. A few refusals are none: it has to hear of this node first.
+    fn tell_submitted(
+        &mut self,
+        error: Option<&FetchError>,
+        session: &mut Session,
+        console: &mut dyn Console,
+    ) {
+        let Some(error) = error else {
+            self.refusals = 0;
+            return;
+        };
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals == TOLD_REFUSAL && !std::mem::replace(&mut self.refusal_told, true) {
+            let text = format!(
+                "what is sent here is not in the programme yet: {}; it is tried again (see lanradio status), and plays when that \
+                 station is over at the latest",
+                sanitize(&error.to_string())
+            );
+            session.warn(console, &text);
         }
     }
 

@@ -378,7 +378,7 @@ impl Node {
         }
         if let State::Over(reason) = beat.state {
             self.tell(Event::OffAir { reason });
-            return self.become_waiting(Some(beat.station));
+            return self.outlive(beat.station, reason);
         }
         if progress || beat.state == State::Idle {
             self.sign_of_life(arrived);

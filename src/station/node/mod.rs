@@ -129,6 +129,8 @@ pub struct Node {
     is_source_open: bool,
     /// When it is submitted again.
     submit_at: Option<Instant>,
+    /// Since when it cannot be.
+    unheeded: submitting::Unheeded,
     /// The last track of the list up to which this node holds all that is still to be played, as others are told.
     held_to: Option<TrackId>,
     /// When it looks again who holds what.
@@ -193,6 +195,7 @@ impl Node {
             own: Vec::new(),
             is_source_open: config.sends,
             submit_at: None,
+            unheeded: submitting::Unheeded::default(),
             held_to: None,
             safe_at: None,
             departs: false,
@@ -215,11 +218,7 @@ impl Node {
             config,
         };
         if node.config.sends {
-            let (owner, looped) = (node.config.node, node.config.looped);
-            node.programme.change_list(|list| {
-                list.set_looped(looped);
-                list.open(owner)
-            });
+            node.begin_list();
             node.say_hello();
         }
         node
@@ -373,6 +372,7 @@ impl Node {
 
     /// The list is not played again after all: its frames do not fit into memory.
     pub fn play_once(&mut self) {
+        self.config.looped = false;
         self.programme.change_list(|list| {
             let was = list.is_looped();
             list.set_looped(false);

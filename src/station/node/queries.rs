@@ -35,6 +35,11 @@ impl Node {
         }
     }
 
+    /// Whether this node is about to found a station.
+    pub fn is_founding(&self) -> bool {
+        matches!(self.role, Role::Founding { .. })
+    }
+
     /// How many have to agree in the station that this node follows or leads; none if it knows of none, or has not heard its leader
     /// say so.
     pub fn station_quorum(&self) -> Option<u16> {

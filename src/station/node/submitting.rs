@@ -2,7 +2,8 @@
 //!
 //! A node that follows submits its own tracks to the leader, again and again until the leader's plan has them: the leader may die
 //! in between, and its successor may never have heard of them. A submission can come twice; a track is known by its id. The
-//! leader appends what it did not know, and copies the frames from their owner.
+//! leader appends what it did not know, and copies the frames from their owner. A leader that cannot be asked is named to the
+//! user. If the station ends before it has heard of them, their owner founds one of its own: nothing is silently not played.
 
 use std::time::Duration;
 
@@ -11,14 +12,18 @@ use thiserror::Error;
 
 use super::roles::Role;
 use super::safe::Safety;
-use super::{Node, Output};
+use super::{Event, Node, Output};
 use crate::station::playlist::{ListedTrack, MAX_TRACKS, PlayList};
+use crate::station::programme::Programme;
 use crate::time::Instant;
-use crate::wire::control::MAX_TEXT_BYTES;
-use crate::wire::{FrameIndex, NodeId};
+use crate::wire::control::{EndReason, MAX_TEXT_BYTES};
+use crate::wire::ids::Numbering;
+use crate::wire::{FrameIndex, NodeId, StationId};
 
 /// How long the leader has to put it into its plan, before it is asked again.
 const SUBMIT_AGAIN: Duration = Duration::from_millis(500);
+/// A leader that could not be asked for this long is told of.
+const UNHEEDED_AFTER: Duration = Duration::from_secs(2);
 
 /// What a node wants to be played.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,17 +72,105 @@ impl OwnTrack {
     }
 }
 
+/// That the leader could not be asked to play what this node came to send.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unheeded {
+    since: Option<Instant>,
+    told: bool,
+}
+
 impl Node {
-    /// Submits what the leader does not know yet; answers when to look again.
-    pub(super) fn submit(&mut self) -> Option<Instant> {
+    /// The list of a station that this node founds.
+    pub(super) fn begin_list(&mut self) {
+        let (owner, looped) = (self.config.node, self.config.looped);
+        self.programme.change_list(|list| {
+            list.set_looped(looped);
+            list.open(owner)
+        });
+    }
+
+    /// The followed station is over. What this node came to send and nobody has planned, it plays itself.
+    pub(super) fn outlive(&mut self, station: StationId, reason: EndReason) {
+        self.note_planned();
+        let Role::Following(following) = &self.role else {
+            return;
+        };
+        let played_at = self.latest + following.buffer;
+        let founds = self.has_unheeded() && reason != EndReason::Stopped;
+        self.become_waiting(Some(station));
+        if founds && !self.departs && self.relieved.is_none() {
+            self.become_founding_again(played_at);
+        }
+    }
+
+    /// The next station is one of its own, with a new identity: it has nothing in common with the one that ended. It begins when
+    /// that one has been heard to its end, or its first frames would be missed.
+    fn become_founding_again(&mut self, played_at: Instant) {
+        debug_assert!(matches!(self.role, Role::Waiting { .. }));
+        tracing::debug!("founding again: what is sent from here was in no plan");
+        self.config.station = StationId(self.random.bits() as u32);
+        self.numbering = Numbering::of(self.config.station);
+        self.programme = Programme::new(self.config.first_frame);
+        self.begin_list();
+        self.submit_to_self();
+        self.role = Role::founding(played_at);
+        self.say_hello();
+    }
+
+    /// Whether this node came to send something that no plan has: not even in its list, or passed over there.
+    fn has_unheeded(&self) -> bool {
+        let list = self.programme.list();
+        let unheeded = |own: &OwnTrack| {
+            let listed = list.track(own.track.id);
+            let is_empty = own.track.frames == Some(0);
+            let comes = listed.is_some_and(|listed| listed.frames != Some(0));
+            !own.planned && !is_empty && !comes
+        };
+        let comes = self.is_source_open && !list.open_owners().contains(&self.config.node);
+        self.own.iter().any(unheeded) || self.own.is_empty() && comes
+    }
+
+    /// Tells of a leader that cannot be asked, once; answers when that would be.
+    fn keep_asking(&mut self) -> Option<Instant> {
         let now = self.latest;
         let Role::Following(following) = &self.role else {
             return None;
         };
-        if !self.config.sends || following.base.is_none() {
+        let (has_api, asks) = (following.http.is_some(), following.base.is_some());
+        if has_api && asks || self.unheeded.told || !self.has_unheeded() {
+            self.unheeded.since = None;
             return None;
         }
-        let to = following.http?;
+        let at = *self.unheeded.since.get_or_insert(now) + UNHEEDED_AFTER;
+        if now < at {
+            return Some(at);
+        }
+        self.unheeded.told = true;
+        let leader = self.leader_name();
+        let why = if has_api {
+            format!("the TCP port of {leader} cannot be reached; open it in the firewall there")
+        } else {
+            format!("{leader} has no API that can be reached; start it without --http")
+        };
+        self.tell(Event::Warning(format!(
+            "what is sent here is not in the programme yet: {why}; or wait: it plays when that station is over"
+        )));
+        None
+    }
+
+    /// Submits what the leader does not know yet; answers when to look again.
+    pub(super) fn submit(&mut self) -> Option<Instant> {
+        let now = self.latest;
+        if !self.config.sends {
+            return None;
+        }
+        let unheeded = self.keep_asking();
+        let Role::Following(following) = &self.role else {
+            return None;
+        };
+        let Some(to) = following.http.filter(|_| following.base.is_some()) else {
+            return unheeded;
+        };
         self.note_planned();
         let programme = &self.programme;
         let unknown = |own: &&OwnTrack| match programme.listed(own.track.id) {

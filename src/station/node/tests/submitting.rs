@@ -271,3 +271,76 @@ fn a_track_is_not_shorter_than_what_was_sent_of_it() {
     assert!(of_next.iter().map(|sent| u64::from(sent.k)).eq(0..60));
     assert!(leader.is_done());
 }
+
+/// A sender with a file of 60 frames that hears a station whose API it cannot reach, until `leader` is over.
+fn unheeded(leader: &mut Bench) -> Bench {
+    let mut joiner = Bench::new(reachable(), at_ms(100));
+    joiner.add(5);
+    joiner.finish(5, 60);
+    joiner.node.source_finished();
+    while !matches!(leader.node.state(), Some(State::Over(_))) {
+        let (_, beat) = leader.beats().pop().unwrap();
+        joiner.hear(&beat);
+        leader.run_until(leader.now + Duration::from_millis(100));
+        joiner.run_until(leader.now);
+    }
+    assert!(joiner.node.followed_term().is_some() && joiner.media().is_empty());
+    joiner
+}
+
+#[test]
+fn a_sender_that_was_not_heeded_says_so_and_founds_a_station_when_that_one_is_over() {
+    let config = Config {
+        node: NodeId(1 << 32),
+        station: StationId(7),
+        ..config()
+    };
+    let mut leader = Bench::with_tracks(config, &[200]);
+    leader.run_until(at_ms(100));
+    let mut joiner = unheeded(&mut leader);
+    joiner.hear(&leader.beats().pop().unwrap().1);
+    assert!(joiner.node.is_founding());
+    joiner.run_until(joiner.now + Duration::from_secs(10));
+    assert_ne!(joiner.node.config().station, StationId(7));
+    let sent: Vec<_> = joiner
+        .media()
+        .iter()
+        .map(|sent| (sent.track, sent.k))
+        .collect();
+    assert_eq!(sent, (0..60).map(|k| (5, k)).collect::<Vec<_>>());
+    let said: Vec<_> = (joiner.events().into_iter())
+        .filter_map(|event| match event {
+            Event::Warning(text) => Some(text),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        said.len() == 1 && said[0].contains("has no API"),
+        "{said:?}"
+    );
+    assert!(joiner.is_done());
+}
+
+#[test]
+fn a_sender_that_was_not_heeded_founds_nothing_when_the_programme_was_stopped() {
+    let mut leader = leader();
+    let mut joiner = unheeded(&mut leader);
+    let (_, mut beat) = leader.beats().pop().unwrap();
+    beat.state = State::Over(EndReason::Stopped);
+    joiner.hear(&beat);
+    assert!(!joiner.node.is_founding() && joiner.node.followed_term().is_none());
+}
+
+#[test]
+fn a_leader_that_was_away_until_its_songs_had_been_played_does_not_play_them_again() {
+    let mut bench = Bench::with_tracks(config(), &[200, 100]);
+    bench.run_until(at_ms(1_000));
+    let mut beat = last_beat(&bench);
+    beat.term = Term {
+        counter: 2,
+        leader: NodeId(9 << 32),
+    };
+    beat.state = State::Over(EndReason::Ended);
+    bench.hear(&beat);
+    assert!(!bench.node.is_founding() && bench.node.term().is_none());
+}
