@@ -135,13 +135,15 @@ impl Node {
     ) {
         let now = self.latest;
         let any_term = self.has(Flaw::LowerTermDeposes);
+        let is_alone = self.supporters() == 0;
         let Role::Leading { lead, .. } = &mut self.role else {
             return;
         };
         let mine = lead.term;
-        // A part that has come to its own end ends nothing here; what a user stopped is over.
-        let is_stopped = beat.state == State::Over(EndReason::Stopped) && beat.term > mine;
-        if matches!(beat.state, State::Over(_)) && !is_stopped {
+        // A part that has come to its own end ends nothing for those that follow here; what a user stopped is over.
+        let is_over = matches!(beat.state, State::Over(_));
+        let counts = is_alone || beat.state == State::Over(EndReason::Stopped);
+        if is_over && (beat.term < mine || !counts) {
             return;
         }
         if let Some(offer) = self.offer_to(beat.term.short()) {
@@ -154,7 +156,7 @@ impl Node {
                 && (self.config.quorum > 1
                     || now < self.listen_until
                     || beat.succession.over == Some(mine)
-                    || is_stopped);
+                    || is_over);
         if deposed {
             return self.become_deposed(from, beat, arrived, "another node leads");
         }
