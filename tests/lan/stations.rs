@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::capture::{self, Capture};
+use crate::capture::{self, Capture, Frame};
 use crate::net::Lan;
 use crate::process::on;
 use crate::{measure, music, proof, reference, wav};
