@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lanradio::wire::media::MediaPacket;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::network::Witness;
 use crate::sound::{blocks, strength, tone, wav};
@@ -59,6 +60,9 @@ fn second_ctrl_c_of_a_sender_that_joined_is_obeyed_at_once_and_the_station_plays
     let studio = Studio::new();
     let (leader, listener) = station(&studio);
     let joiner = joiner(&studio);
+    // What comes next is in the programme.
+    let queue = |status: &[u8]| serde_json::from_slice::<Value>(status).unwrap()["queue"].clone();
+    while queue(&studio.run("status --json").exits(0).stdout) == serde_json::json!([]) {}
     // Both are pending when it wakes up.
     joiner.signal(Signal::SIGSTOP);
     joiner.signal(Signal::SIGTERM);
