@@ -100,11 +100,14 @@ impl Player {
             return Err(misfit);
         }
         match self.evidence.add(head, payload) {
-            Some(agreeing) => {
+            Some(mut agreeing) => {
+                // What was put aside long ago may have been decided meanwhile.
+                let undecided = self.next().unwrap_or(self.floor);
+                agreeing.retain(|held| held.head.index >= undecided);
                 self.believe(&agreeing);
-                agreeing
-                    .into_iter()
-                    .try_for_each(|held| self.admit(held.head, &held.payload))
+                let floor = self.floor;
+                let mut undecided = (agreeing.into_iter()).filter(|held| held.head.index >= floor);
+                undecided.try_for_each(|held| self.admit(held.head, &held.payload))
             }
             None if searching => Ok(()),
             None => Err(misfit),
@@ -312,7 +315,7 @@ impl Player {
     fn keep(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
         let index = head.index;
         self.evidence.clear();
-        if self.next().is_some_and(|next| index < next) {
+        if index < self.next().unwrap_or(self.floor) {
             return self.keep_old(&head, payload);
         }
         let info = FrameInfo {
