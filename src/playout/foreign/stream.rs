@@ -35,6 +35,9 @@ const MAX_MISSING: usize = 4_096;
 const MAX_DROPOUT: u64 = 3_000;
 /// A packet that would be due this much after its arrival, too.
 const EARLIEST: Duration = Duration::from_secs(1);
+/// A packet that was sent this much before the newest one is too old: nothing is overtaken for longer than the longest buffer, and
+/// then some. Taken for a late one, it would move the play-out into the far future.
+const FARTHEST_BEHIND: Duration = Duration::from_secs(10);
 /// After this much of nothing, silence is not handed out any more.
 const STILL_AFTER: Duration = Duration::from_millis(200);
 /// After a goodbye, this many packets more prove it wrong.
@@ -205,6 +208,9 @@ impl Stream {
         let newer = seq > high_seq;
         if !self.is_in_order(seq, start) || newer && self.is_far_ahead(seq, start, arrived) {
             return Err(Misfit::Jump);
+        }
+        if stream_us(high_start.saturating_sub(start)) > FARTHEST_BEHIND.as_micros() as u64 {
+            return Err(Misfit::Old);
         }
         if self.is_over(seq, start + u64::from(packet.samples), arrived) {
             return Err(self.take_late(seq, start, arrived, statistics));
