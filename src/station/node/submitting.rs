@@ -255,7 +255,8 @@ impl Node {
         match result {
             Err(SubmissionError::Malformed(_)) => self.count_rejected("submission_malformed"),
             Err(SubmissionError::Full) => self.count_rejected("submission_full"),
-            Err(SubmissionError::NotLeading | SubmissionError::Stranger) | Ok(()) => {}
+            Err(SubmissionError::Stranger) => self.count_rejected("submission_stranger"),
+            Err(SubmissionError::NotLeading) | Ok(()) => {}
         }
         result
     }
