@@ -8,10 +8,18 @@
 
 #[path = "../tests/sim/checks.rs"]
 mod checks;
+#[path = "../tests/sim/errands.rs"]
+mod errands;
 #[path = "../tests/sim/faults.rs"]
 mod faults;
+#[path = "../tests/sim/hearing.rs"]
+mod hearing;
 #[path = "../tests/sim/host.rs"]
 mod host;
+#[path = "../tests/sim/liveness.rs"]
+mod liveness;
+#[path = "../tests/sim/network.rs"]
+mod network;
 #[path = "../tests/sim/telling.rs"]
 mod telling;
 #[path = "../tests/sim/watch.rs"]

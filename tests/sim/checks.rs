@@ -1,7 +1,7 @@
 //! PROTOCOL's invariants, looked at on every packet and every wake. A violation is noted, and the run goes on: tests of broken
 //! nodes ask which one it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lanradio::station::node::{Event, Frames};
 use lanradio::wire::control::{Message, State};
@@ -10,7 +10,7 @@ use lanradio::wire::ids::{Numbering, ShortTerm};
 use lanradio::wire::media::{Flags, MediaPacket};
 use lanradio::wire::{FrameIndex, NodeId, StationId, TrackId};
 
-use crate::host::{Heard, Host};
+use crate::host::Host;
 use crate::world::{Channel, Packet, World};
 
 /// How long a node that stood still has to listen before it speaks.
@@ -40,7 +40,7 @@ pub(crate) struct Checks {
     /// Frames with which a sequence number or a timestamp begins again, by station.
     wraps: BTreeMap<StationId, Vec<FrameIndex>>,
     /// Since when some part of the network has not one leader: what it has, since when.
-    odd_since: BTreeMap<(StationId, u8), (usize, u64)>,
+    pub(crate) odd_since: BTreeMap<(StationId, u8), (usize, u64)>,
 }
 
 impl Checks {
@@ -383,39 +383,6 @@ impl World {
         }
     }
 
-    /// L4: nobody is elected although a voter heard the leader, and said so in time.
-    fn elected(&mut self, number: usize) {
-        let now = self.now_us;
-        let watch = &self.hosts[number].watch;
-        let refused = |asked: Option<(u32, u64)>| {
-            let lately = asked.filter(|(_, at)| now < at + 120_000);
-            lately.is_some_and(|(attempt, _)| {
-                watch.refused.iter().any(|(refused, _)| *refused == attempt)
-            })
-        };
-        let recent = watch.pre_vote.filter(|(_, at)| now < at + 120_000);
-        if refused(watch.pre_vote) || recent.is_none() && refused(watch.vote) {
-            self.violate(
-                "L4",
-                format!("{number} is elected against a voter that hears the leader"),
-            );
-        } else if recent.is_none() {
-            // It did not wait for the voters' answers: those under way count as well.
-            let must = watch.vote.is_some_and(|(asked, _)| {
-                watch
-                    .must_refuse
-                    .iter()
-                    .any(|(attempt, _)| *attempt == asked)
-            });
-            if must {
-                self.violate(
-                    "L4",
-                    format!("{number} is elected before a voter that hears the leader was heard"),
-                );
-            }
-        }
-    }
-
     /// S6: nobody leads without the next 5 s if somebody else has them.
     fn holds_what_comes(&mut self, number: usize) {
         let lossy = self.network.loss_permille > 50 || self.network.bursts > 0 || !self.is_whole();
@@ -461,254 +428,5 @@ impl World {
                 format!("{number} leads and does not hold what {other} holds"),
             );
         }
-    }
-
-    /// L5: a lone node never deposes a leader with a supporter.
-    fn deposed(&mut self, number: usize) {
-        let now = self.now_us;
-        let is_hard = self.network.loss_permille > 50 || self.network.bursts > 0;
-        // With a quorum the higher term is right.
-        if is_hard || !self.cuts.is_empty() || self.quorum > 1 {
-            return;
-        }
-        let lately = |host: &Host| {
-            host.watch
-                .disturbed_at
-                .is_some_and(|at| now < at + 2_000_000)
-        };
-        let me = self.hosts[number].node.config().node;
-        let Some(new) = self.hosts[number].node.followed_term() else {
-            return;
-        };
-        let supports = |follower: usize, leader: NodeId| {
-            let (host, led_by) = (&self.hosts[follower], self.host_of(leader));
-            let term = host.node.followed_term();
-            host.is_awake(now)
-                && term.is_some_and(|term| term.leader == leader)
-                && host
-                    .node
-                    .roster()
-                    .heirs()
-                    .contains(&host.node.config().node)
-                && led_by.is_some_and(|led_by| {
-                    led_by != follower
-                        && self.hears(follower, led_by)
-                        && self.hears(led_by, follower)
-                })
-        };
-        let others = || (0..self.hosts.len()).filter(|other| *other != number);
-        let mine = others().filter(|other| {
-            let heard = self.hosts[*other].watch.progress;
-            let heard = heard.is_some_and(|heard| {
-                heard.term.leader == me.short()
-                    && heard.since_us + 1_000_000 < now
-                    && heard.at_us + 100_000 > now
-            });
-            supports(*other, me) && heard
-        });
-        let theirs = others()
-            .filter(|other| supports(*other, new.leader))
-            .count();
-        if !lately(&self.hosts[number]) && mine.count() > 0 && theirs == 0 {
-            self.violate(
-                "L5",
-                format!("{number} had a supporter, and gave way to a node that has none"),
-            );
-        }
-    }
-
-    /// L3: nodes that hear each other have one leader.
-    pub(crate) fn look(&mut self) {
-        let now = self.now_us;
-        let is_lossy = self.network.loss_permille > 0 || self.network.bursts > 0;
-        let is_calm = self.cuts.is_empty() && self.muffled.is_empty() && now >= self.disturbed_at;
-        if !is_calm {
-            self.checks.odd_since.clear();
-            return;
-        }
-        let mut leaders: BTreeMap<(StationId, u8), (usize, bool, bool)> = BTreeMap::new();
-        let mut awake: BTreeMap<u8, usize> = BTreeMap::new();
-        for (host, part) in self.hosts.iter().zip(&self.parts) {
-            let counts = host.is_awake(now) && !host.watch.is_done;
-            *awake.entry(*part).or_default() += usize::from(counts);
-        }
-        for (number, host) in self
-            .hosts
-            .iter()
-            .enumerate()
-            .filter(|(_, host)| host.is_awake(now))
-        {
-            let key = (host.node.config().station, self.parts[number]);
-            let backs_off = host
-                .watch
-                .stepped_down_at
-                .is_some_and(|at| now < at + 20_000_000);
-            let entry = leaders.entry(key).or_default();
-            if host.node.term().is_some() {
-                // One that says that all is over is none, but nobody needs to claim either.
-                entry.0 += 1;
-            } else if host.node.followed_term().is_some() && host.node.config().standby {
-                entry.1 = true;
-                entry.2 |= backs_off;
-                entry.0 += usize::from(host.watch.is_solo);
-            }
-        }
-        let mut broken = Vec::new();
-        // Parts in which somebody follows another term than that of the only leader.
-        let strays: BTreeSet<(StationId, u8)> = (self.hosts.iter().enumerate())
-            .filter(|(number, host)| {
-                let (station, part) = (host.node.config().station, self.parts[*number]);
-                let term = host.node.followed_term();
-                let astray = |leader: usize| {
-                    let other = &self.hosts[leader].node;
-                    let same = other.config().station == station && self.parts[leader] == part;
-                    let terms = (
-                        term.map(|term| term.short()),
-                        other.term().map(|term| term.short()),
-                    );
-                    same && self.hosts[leader].is_awake(now) && terms.0 != terms.1
-                };
-                host.is_awake(now) && term.is_some() && self.leaders().into_iter().any(astray)
-            })
-            .map(|(number, host)| (host.node.config().station, self.parts[number]))
-            .collect();
-        let odd = &mut self.checks.odd_since;
-        odd.retain(|key, _| leaders.contains_key(key));
-        for (key, (count, may_claim, backs_off)) in leaders {
-            let may_claim = may_claim && awake[&key.1] >= usize::from(self.quorum);
-            if (count == 1 || count == 0 && !may_claim) && !strays.contains(&key) {
-                odd.remove(&key);
-                continue;
-            }
-            let entry = odd.entry(key).or_insert((count, now));
-            let bound = match (count, is_lossy) {
-                (0, false) => 1_300_000,
-                (2.., false) if self.healed && self.network.delay_us.1 < 5_000 => 350_000,
-                (_, false) => 1_050_000,
-                (_, true) if self.network.loss_permille <= 50 && self.network.bursts == 0 => {
-                    3_000_000
-                }
-                (_, true) => 8_000_000,
-            };
-            let bound = bound
-                + if backs_off && count == 0 {
-                    6_000_000
-                } else {
-                    0
-                };
-            if now.saturating_sub(entry.1) > bound {
-                broken.push((key, count));
-                entry.1 = now + 60_000_000;
-            }
-        }
-        for ((_, part), count) in broken {
-            self.violate(
-                "L3",
-                format!("part {part} has {count} leaders, or not everybody follows"),
-            );
-        }
-        for number in 0..self.hosts.len() {
-            let host = &self.hosts[number];
-            let plays =
-                matches!(host.node.state(), Some(State::Playing)) && host.node.term().is_some();
-            let place = host.node.programme().place(host.node.next());
-            let holds = place.is_some_and(|(track, k)| host.shelf.packet(track, k).is_some());
-            let since = host
-                .watch
-                .own_media_at
-                .max(host.watch.disturbed_at.unwrap_or(0));
-            if host.is_awake(now) && plays && holds && now > since + 350_000 {
-                self.hosts[number].watch.own_media_at = now + 60_000_000;
-                let node = &self.hosts[number].node;
-                let (next, run) = (node.next(), node.programme().last_run());
-                self.violate(
-                    "L3",
-                    format!("{number} leads and does not send frame {next} of {run:?}"),
-                );
-            }
-        }
-    }
-
-    /// How many frames a host concealed. S7: each index is played or concealed exactly once, in order; and what follows a frame
-    /// is the next one, unless the player changed to another leader.
-    pub(crate) fn concealed(&mut self, number: usize) -> usize {
-        let mut last: Option<FrameIndex> = None;
-        let mut before: Option<(FrameIndex, (u32, u64))> = None;
-        let (mut concealed, mut jumps) = (0, 0);
-        let heard = self.hosts[number].heard.clone();
-        for heard in heard {
-            let index = match heard {
-                Heard::OffAir => {
-                    (last, before) = (None, None);
-                    continue;
-                }
-                Heard::Played(index, sound) => {
-                    if let Some((at, old)) = before
-                        && !self.follows(old, sound, index.since(at))
-                    {
-                        jumps += 1;
-                        self.say(&format!(
-                            "{number} hears {sound:?} in frame {index}, {old:?} in {at}"
-                        ));
-                    }
-                    before = Some((index, sound));
-                    index
-                }
-                Heard::Concealed(index) => {
-                    concealed += 1;
-                    index
-                }
-            };
-            if last.is_some_and(|last| index != last.plus(1)) {
-                self.violate(
-                    "S7",
-                    format!("{number} decides frame {index} after {last:?}"),
-                );
-            }
-            last = Some(index);
-        }
-        let allowed = self.hosts[number].leaders_heard.saturating_sub(1);
-        if jumps > allowed {
-            self.violate(
-                "S7",
-                format!("{number} heard {jumps} jumps and {allowed} changes of leader"),
-            );
-        }
-        concealed
-    }
-
-    /// Whether one sound is what comes `frames` after the other.
-    fn follows(
-        &self,
-        (track, k): (u32, u64),
-        (next_track, next_k): (u32, u64),
-        frames: u64,
-    ) -> bool {
-        let length = self.tracks.get(&track).copied().expect("a known track");
-        // The plan was changed: of the old track nothing more was to be had, and the new one began since.
-        if next_k < frames {
-            return true;
-        }
-        let rest = length.saturating_sub(k + 1); // of the old track
-        track == next_track && k + frames == next_k || frames > rest && frames - rest - 1 == next_k
-    }
-
-    /// The longest time from one frame's first packet to the next one's, in microseconds, from frame `from` to `to`.
-    pub(crate) fn longest_hole(&self, from: u64, to: u64) -> u64 {
-        let mut times: BTreeMap<FrameIndex, u64> = BTreeMap::new();
-        for ((_, index), first) in &self.checks.first {
-            times.insert(*index, *first);
-        }
-        let mut longest = 0;
-        for index in from..to {
-            let (Some(a), Some(b)) = (
-                times.get(&FrameIndex(index)),
-                times.get(&FrameIndex(index + 1)),
-            ) else {
-                return u64::MAX;
-            };
-            longest = longest.max(b.saturating_sub(*a));
-        }
-        longest
     }
 }

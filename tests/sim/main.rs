@@ -1,15 +1,16 @@
 //! Does the protocol hold, whatever the network and the machines do? The production [`lanradio::station::Node`] and the
 //! production player, N of each, on a virtual network under virtual time.
 //!
-//! * `world`: hosts, wires, clocks; a seed makes a run, byte for byte
+//! * `world`: hosts and clocks; a seed makes a run, byte for byte; `network` and `errands`: what is between them
 //! * `faults`: what happens to machines and wires
 //! * `host`: one machine: a node, a player, the frames that it holds
 //! * `watch`: what is noted of a host for the invariants
-//! * `checks`: PROTOCOL's invariants, looked at on every packet and every wake
+//! * `checks`: PROTOCOL's invariants, looked at on every packet and every wake: is what is said right? `liveness`: does one lead?
+//!   `hearing`: what came of it?
 //! * `telling`: the transcript: what happened, in words that do not depend on random ids
 //! * `directed`: runs that aim at one invariant: crash after crash, a hundred takeovers
 //! * `forged`: somebody sends in the station's name
-//! * `scenarios`: named runs, with their transcripts in `transcripts/`
+//! * `scenarios`: named runs, with their transcripts in `transcripts/`; `agreement`: those with a quorum
 //! * `seeds`: random runs by the thousand
 //! * `traffic`: what all that costs on the network
 //! * `flaws`: deliberately broken nodes, each caught by an invariant
@@ -21,11 +22,15 @@
 mod agreement;
 mod checks;
 mod directed;
+mod errands;
 mod faults;
 #[cfg(debug_assertions)]
 mod flaws;
 mod forged;
+mod hearing;
 mod host;
+mod liveness;
+mod network;
 #[path = "../../benches/figures/report.rs"]
 mod report;
 mod scenarios;

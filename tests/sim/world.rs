@@ -2,17 +2,18 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::net::SocketAddr;
 
-use lanradio::station::node::{Event, Fetch, Frames, Output};
+use lanradio::station::node::{Event, Fetch, Output};
 use lanradio::station::random::Random;
 use lanradio::wire::control::Message;
 use lanradio::wire::media::MediaPacket;
 use lanradio::wire::{FrameIndex, PlanDigest, TrackId};
 
 use crate::checks::{Checks, Violation};
+use crate::errands::Errand;
 use crate::faults::Fault;
-use crate::host::{Host, LocalClock, config, payload};
+use crate::host::{Host, LocalClock, config};
+use crate::network::Network;
 
 /// How often the state of the whole is looked at.
 const LOOK_EVERY_US: u64 = 50_000;
@@ -62,7 +63,7 @@ impl Feed {
 }
 
 #[derive(Clone, Debug)]
-enum What {
+pub(crate) enum What {
     Arrive(usize, Packet),
     Wake(usize),
     Fault(Fault),
@@ -71,25 +72,6 @@ enum What {
     Frames(Errand, TrackId, u64),
     Submission(Errand, Vec<u8>),
     Encoded(Errand, TrackId, u64, bool),
-}
-
-/// Something that is done for one process: it is of no use to the next one on the same host.
-#[derive(Clone, Copy, Debug)]
-struct Errand {
-    host: usize,
-    life: u32,
-    /// The other end.
-    holder: usize,
-}
-
-/// What the network does to packets.
-#[derive(Clone, Debug)]
-pub(crate) struct Network {
-    pub(crate) loss_permille: u64,
-    /// So many of ten thousand packets are the first of a burst that is lost.
-    pub(crate) bursts: u64,
-    pub(crate) duplicate_permille: u64,
-    pub(crate) delay_us: (u64, u64),
 }
 
 /// The world.
@@ -128,8 +110,8 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, What>,
     number: u64,
-    random: Random,
-    deaf_until: BTreeMap<(usize, usize), u64>,
+    pub(crate) random: Random,
+    pub(crate) deaf_until: BTreeMap<(usize, usize), u64>,
 }
 
 impl World {
@@ -232,45 +214,11 @@ impl World {
         self.wake_at(number, self.now_us);
     }
 
-    /// Encodes tracks on a host.
-    pub(crate) fn feed(&mut self, host: usize, feed: &Feed) {
-        let mut at = self.now_us + 5_000;
-        let life = self.hosts[host].lives;
-        let errand = Errand {
-            host,
-            life,
-            holder: host,
-        };
-        for (n, &frames) in feed.tracks.iter().enumerate() {
-            if n + 1 == feed.tracks.len() {
-                at += feed.gap_us;
-            }
-            let mut id = [0; 16];
-            id[..8].copy_from_slice(&self.random.bits().to_be_bytes());
-            (id[14], id[15]) = (host as u8, n as u8);
-            let tag = u32::from_be_bytes(id[..4].try_into().unwrap());
-            self.tracks.insert(tag, frames);
-            let (mut done, mut step, mut takes_us) = (0, 50, feed.second_us);
-            while done < frames {
-                done = (done + step).min(frames);
-                self.at(at, What::Encoded(errand, TrackId(id), done, done == frames));
-                at += takes_us;
-                if let Some((_, stall_us, then_us)) =
-                    feed.stall.filter(|(frame, ..)| *frame == done)
-                {
-                    at += stall_us;
-                    (step, takes_us) = (20, then_us);
-                }
-            }
-        }
-        self.at(at, What::Encoded(errand, TrackId([0; 16]), 0, true));
-    }
-
     pub(crate) fn fault_at(&mut self, at_us: u64, fault: Fault) {
         self.at(at_us, What::Fault(fault));
     }
 
-    fn at(&mut self, at_us: u64, what: What) {
+    pub(crate) fn at(&mut self, at_us: u64, what: What) {
         self.number += 1;
         self.queue.push(Reverse((at_us, self.number)));
         self.events.insert(self.number, what);
@@ -393,71 +341,7 @@ impl World {
         }
     }
 
-    fn copy(&mut self, errand: Errand, track: TrackId, first: u64) {
-        if !self.is_same_process(errand) {
-            return;
-        }
-        let reached = self.is_reachable(errand) && !self.stingy.contains(&errand.holder);
-        let copied = self.hosts[errand.holder].shelf.copy_from(track, first, 500);
-        let came = reached && !copied.is_empty();
-        let host = &mut self.hosts[errand.host];
-        if came {
-            for (k, payload) in (first..).zip(copied) {
-                host.shelf.insert(track, k, &payload);
-            }
-        }
-        let now = host.clock.local(self.now_us);
-        host.node.handle_frames(came, now);
-        self.wake_if_awake(errand.host);
-    }
-
-    fn encode(&mut self, errand: Errand, track: TrackId, frames: u64, last: bool) {
-        if !self.is_same_process(errand) {
-            return;
-        }
-        let host = &mut self.hosts[errand.host];
-        if frames == 0 {
-            host.node.source_finished();
-        } else {
-            let had = host.shelf.end(track);
-            if had == 0 {
-                let title = format!("track {}{}", char::from(b'A' + track.0[14]), track.0[15]);
-                host.node.add_track(track, &title, "");
-            }
-            (had..frames).for_each(|k| host.shelf.insert(track, k, &payload(track, k)));
-            host.node.track_grew();
-            if last {
-                host.node.track_finished(track, frames, None);
-            }
-        }
-        self.wake_if_awake(errand.host);
-    }
-
-    fn is_same_process(&self, errand: Errand) -> bool {
-        let host = &self.hosts[errand.host];
-        host.up && host.lives == errand.life
-    }
-
-    fn is_reachable(&self, errand: Errand) -> bool {
-        let Errand { host, holder, .. } = errand;
-        let awake = self.hosts[holder].is_awake(self.now_us);
-        awake
-            && self.is_same_process(errand)
-            && self.hears(holder, host)
-            && self.hears(host, holder)
-    }
-
-    pub(crate) fn hears(&self, from: usize, to: usize) -> bool {
-        self.parts[from] == self.parts[to] && !self.cuts.contains(&(from, to))
-    }
-
-    pub(crate) fn is_whole(&self) -> bool {
-        self.cuts.is_empty()
-            && self.muffled.is_empty()
-            && self.parts.iter().all(|part| *part == self.parts[0])
-    }
-
-    fn wake_if_awake(&mut self, number: usize) {
+    pub(crate) fn wake_if_awake(&mut self, number: usize) {
         if self.hosts[number].is_awake(self.now_us) {
             self.wake(number);
         }
@@ -561,22 +445,6 @@ impl World {
         }
     }
 
-    fn errand(&self, host: usize, at: SocketAddr) -> Errand {
-        let holder = (0..self.hosts.len())
-            .find(|host| Host::http(*host) == at)
-            .expect("a host");
-        Errand {
-            host,
-            life: self.hosts[host].lives,
-            holder,
-        }
-    }
-
-    fn later(&mut self, what: What) {
-        let at = self.now_us + 2_000 + self.random(4_000);
-        self.at(at, what);
-    }
-
     fn kill_if_new(&mut self, number: usize) {
         let leads = self.hosts[number].node.term().is_some();
         if leads && self.kill_new_leaders > 0 && self.hosts[number].watch.has_taken_over {
@@ -620,65 +488,6 @@ impl World {
             self.say(&format!("{number} {line}"));
         }
         self.noted(number, event);
-    }
-
-    fn multicast(&mut self, from: usize, channel: Channel, bytes: &[u8]) {
-        for to in 0..self.hosts.len() {
-            if to != from && !self.muffled.contains(&(from, to)) {
-                self.send(from, to, channel, bytes);
-            }
-        }
-    }
-
-    fn send(&mut self, from: usize, to: usize, channel: Channel, bytes: &[u8]) {
-        let (least, most) = self.network.delay_us;
-        let copies = 1 + u64::from(self.random(1_000) < self.network.duplicate_permille);
-        if self.network.bursts > 0 && self.random(10_000) < self.network.bursts {
-            let until = self.now_us + 20_000 + self.random(130_000);
-            self.deaf_until.insert((from, to), until);
-        }
-        let deaf = self
-            .deaf_until
-            .get(&(from, to))
-            .is_some_and(|until| self.now_us < *until);
-        for _ in 0..copies {
-            let lost = self.random(1_000) < self.network.loss_permille;
-            let arrived_us = self.now_us + least + self.random(most - least + 1);
-            if lost || deaf || !self.hears(from, to) {
-                continue;
-            }
-            let packet = Packet {
-                channel,
-                from,
-                bytes: bytes.to_vec(),
-                arrived_us,
-            };
-            self.at(arrived_us, What::Arrive(to, packet));
-        }
-    }
-
-    /// How many frames from the beginning a host other than the first holds of the track of which it holds most.
-    pub(crate) fn most_held(&self) -> u64 {
-        let others = self.hosts.iter().skip(1);
-        others.map(|host| host.shelf.most()).max().unwrap_or(0)
-    }
-
-    /// How many frames a host holds.
-    pub(crate) fn held_by(&self, number: usize) -> u64 {
-        self.hosts[number].shelf.frames()
-    }
-
-    /// Somebody sends this with the address of a host.
-    pub(crate) fn forge(&mut self, from: usize, to: usize, channel: Channel, bytes: &[u8]) {
-        let bytes = bytes.to_vec();
-        let arrived_us = self.now_us + 50;
-        let packet = Packet {
-            channel,
-            from,
-            bytes,
-            arrived_us,
-        };
-        self.at(arrived_us, What::Arrive(to, packet));
     }
 
     /// The hosts that lead.
