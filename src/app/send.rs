@@ -182,9 +182,9 @@ impl Sender<'_> {
             return;
         }
         let music = self.member.node.unsafe_music(&self.member.library);
-        let finishing = match music.as_secs_f64().ceil() {
-            0.0 if self.packets.is_some() => "finishing what is still to be encoded; ".into(),
-            0.0 => String::new(),
+        let finishing = match music.as_millis().div_ceil(1_000) {
+            0 if self.packets.is_some() => "finishing what is still to be encoded; ".into(),
+            0 => String::new(),
             seconds => format!("finishing {seconds} s of music that no other node has yet; "),
         };
         let then = if leads {

@@ -3,8 +3,8 @@
 //! They come in any order: heard on air one by one, fetched a second at a time. Each second is a block; while it has holes its
 //! packets are held one by one, and when it is full they are put together, so that a copied track takes no more memory than
 //! an encoded one; their hash is taken then, 32 bytes for a second of music, so that checking an hour of it hashes hashes only, and
-//! takes no time from what plays meanwhile. How far a standby could go on is asked ten times a second: the runs of frames without a hole answer that,
-//! however long the track is.
+//! takes no time from what plays meanwhile. How far a standby could go on is asked ten times a second: the runs of frames without
+//! a hole answer that, however long the track is.
 
 use std::collections::BTreeMap;
 

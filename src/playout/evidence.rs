@@ -73,6 +73,11 @@ impl Evidence {
         held
     }
 
+    /// What was put aside before has been decided meanwhile: it proves nothing any more.
+    pub(super) fn forget_before(&mut self, undecided: FrameIndex) {
+        self.0.retain(|held| held.head.index >= undecided);
+    }
+
     /// How many packets agree so far.
     pub(super) fn count(&self) -> usize {
         self.0.len()

@@ -9,15 +9,11 @@ use std::time::Duration;
 use super::evidence::{Head, Held};
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, State};
-use crate::wire::election::{CLAIM_AFTER, GRACE, MAX_LEAP, SILENT_AFTER};
+use crate::wire::election::{CLAIM_AFTER, GRACE, MAX_LEAP, SILENT_AFTER, is_number_leap};
 use crate::wire::ids::{PlanDigest, ShortTerm};
 use crate::wire::media::Flags;
 use crate::wire::{FrameIndex, Term};
 
-/// Heartbeats come ten times a second, with a quorum fifty times, and in answer to questions: a number that has risen by more
-/// than this much, and this much a second, would make all that follow look old.
-const NUMBER_STEP: u64 = 64;
-const NUMBERS_PER_SECOND: u64 = 80;
 /// Packets of a rival put aside: the grace time's, six times over.
 const HELD_LIMIT: usize = 64;
 
@@ -139,9 +135,8 @@ impl Terms {
             return verdict;
         }
         if verdict == Verdict::Take && self.told.is_some() {
-            let waited_ms = arrived.since(self.told_at).as_millis() as u64;
-            let most = NUMBER_STEP + waited_ms.saturating_mul(NUMBERS_PER_SECOND) / 1_000;
-            if beat.number <= self.number || beat.number - self.number > most {
+            let waited = arrived.since(self.told_at);
+            if beat.number <= self.number || is_number_leap(self.number, beat.number, waited) {
                 return Verdict::Old;
             }
         }

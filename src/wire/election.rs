@@ -20,6 +20,17 @@ pub const CLAIM_AFTER: Duration = Duration::from_millis(200);
 /// for a week has missed fewer, even if a leader died every ten minutes. Without a limit one forged packet with the highest
 /// counter would forbid every later claim.
 pub const MAX_LEAP: u32 = 1_024;
+/// A heartbeat's number may have risen by this much more than by [`NUMBERS_PER_SECOND`].
+const NUMBER_STEP: u64 = 32;
+/// Heartbeats come ten times a second, with a quorum fifty times, and in answer to hellos twenty times.
+const NUMBERS_PER_SECOND: u64 = 80;
+
+/// Whether a heartbeat's number cannot have followed on `last` within this time: believed, it would make all others look old.
+pub fn is_number_leap(last: u64, number: u64, waited: Duration) -> bool {
+    let most = (waited.as_millis() as u64).saturating_mul(NUMBERS_PER_SECOND) / 1_000;
+    number.saturating_sub(last) > most.saturating_add(NUMBER_STEP)
+}
+
 /// The most heirs that a leader names.
 pub const MAX_HEIRS: usize = 8;
 /// The largest quorum: more nodes than a station counts cannot agree.

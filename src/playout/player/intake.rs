@@ -93,21 +93,20 @@ impl Player {
             return self.admit(head, payload);
         };
         let searching = self.phase == Phase::Searching;
-        if head.index < self.next().unwrap_or(self.floor) {
+        let undecided = self.next().unwrap_or(self.floor);
+        if head.index < undecided {
             return Err(misfit); // what is decided stays decided, whoever agrees
         }
+        self.evidence.forget_before(undecided);
         if self.is_contradicted(&head) {
             return Err(misfit);
         }
         match self.evidence.add(head, payload) {
-            Some(mut agreeing) => {
-                // What was put aside long ago may have been decided meanwhile.
-                let undecided = self.next().unwrap_or(self.floor);
-                agreeing.retain(|held| held.head.index >= undecided);
+            Some(agreeing) => {
                 self.believe(&agreeing);
-                let floor = self.floor;
-                let mut undecided = (agreeing.into_iter()).filter(|held| held.head.index >= floor);
-                undecided.try_for_each(|held| self.admit(held.head, &held.payload))
+                agreeing
+                    .into_iter()
+                    .try_for_each(|held| self.admit(held.head, &held.payload))
             }
             None if searching => Ok(()),
             None => Err(misfit),

@@ -25,6 +25,7 @@ use crate::wire::{FrameIndex, Term};
 const LEASE: Duration = Duration::from_millis(250);
 /// When it is said that there are not enough nodes: an election takes less.
 const SAID_AFTER: Duration = Duration::from_secs(1);
+
 /// The promises of the others, as far as a leader knows them.
 #[derive(Clone, Debug)]
 pub(super) struct Lease {

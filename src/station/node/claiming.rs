@@ -253,7 +253,6 @@ impl Node {
         };
         let answered = asking.refused || !asking.granted.is_empty();
         let (told, round, refused) = (asking.told, asking.round, asking.refused);
-        let counter = following.term.counter.max(self.voted_counter()).max(told);
         let quorum = following.quorum;
         let agreed = asking.granted.len() + 1;
         if agreed < usize::from(quorum) {
@@ -265,10 +264,7 @@ impl Node {
                 self.begin_solo();
                 if self.has_to_plan_alone(frames) || self.has_unplanned() {
                     // Nobody is left to agree with, and the plan does not say what comes next, or says what nobody has.
-                    self.take_candidate_plan();
-                    let first = self.first_to_lead();
-                    let lease = Lease::voted(now);
-                    self.become_successor(counter.saturating_add(1), first, "alone", lease);
+                    self.lead_alone();
                     return Some(now);
                 }
                 self.rest(200..=300, told)
@@ -285,27 +281,34 @@ impl Node {
     /// A lone survivor needs no term, until somebody wants something of it: a user's command, or a node that has just come
     /// (PROTOCOL, "CLAIM").
     pub(super) fn lead_if_alone(&mut self) {
-        let Role::Following(following) = &self.role else {
-            return;
-        };
-        if !matches!(following.duty, Duty::Solo(_)) || self.is_listening() {
-            return;
+        let is_alone = matches!(&self.role, Role::Following(following) if matches!(following.duty, Duty::Solo(_)));
+        if is_alone && !self.is_listening() {
+            self.lead_alone();
         }
-        let known = following.term.counter.max(self.voted_counter());
-        let counter = known.max(following.claim.told()).saturating_add(1);
+    }
+
+    fn lead_alone(&mut self) {
         self.take_candidate_plan();
-        let first = self.first_to_lead();
+        let (counter, first) = (self.next_counter(), self.first_to_lead());
         let lease = Lease::voted(self.latest);
         self.become_successor(counter, first, "alone", lease);
     }
 
+    /// The counter of the next term, as far as this node has been told.
+    fn next_counter(&self) -> u32 {
+        let (followed, told) = match &self.role {
+            Role::Following(following) => (following.term.counter, following.claim.told()),
+            _ => (0, 0),
+        };
+        followed
+            .max(told)
+            .max(self.voted_counter())
+            .saturating_add(1)
+    }
+
     /// Asks for votes in the next counter, after giving its own.
     fn ask_for_votes(&mut self) -> Option<Instant> {
-        let Role::Following(following) = &self.role else {
-            return None;
-        };
-        let known = following.term.counter.max(self.voted_counter());
-        let counter = known.max(following.claim.told()).saturating_add(1);
+        let counter = self.next_counter();
         self.voter.granted = Some(Vote {
             station: self.config.station,
             counter,

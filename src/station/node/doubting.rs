@@ -17,12 +17,9 @@ use super::roles::Role;
 use super::{Event, Node};
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, Message};
-use crate::wire::election::{MAX_LEAP, Round};
+use crate::wire::election::{MAX_LEAP, Round, is_number_leap};
 use crate::wire::{FRAME, FrameIndex, Slot};
 
-/// How much a heartbeat's number may rise: at most 50 a second, and 20 more in answer to hellos, with as much to spare.
-const NUMBER_STEP: u64 = 32;
-const NUMBERS_PER_SECOND: u64 = 140;
 /// Heartbeats that are this much older than the newest are late; those that are older still were not overtaken by it.
 const LATE_NUMBERS: u64 = 256;
 /// A frame may come this much before the leader's other packets say: more than clocks drift apart in a long partition, and less
@@ -254,9 +251,8 @@ impl Node {
                 (!late).then_some(Doubt::Number)
             }
             Some((last, _)) => {
-                let waited_ms = arrived.since(following.numbered_at).as_millis() as u64;
-                let most = NUMBER_STEP + waited_ms.saturating_mul(NUMBERS_PER_SECOND) / 1_000;
-                (number - last > most).then_some(Doubt::Number)
+                let waited = arrived.since(following.numbered_at);
+                is_number_leap(last, number, waited).then_some(Doubt::Number)
             }
         };
         let Some(doubt) = doubt else {
@@ -274,7 +270,8 @@ impl Node {
         };
         let agrees = following.odd.replace(this).is_some_and(|odd| {
             (odd.quorum, odd.from) == (quorum, from)
-                && (1..=NUMBER_STEP).contains(&number.saturating_sub(odd.number))
+                && number > odd.number
+                && !is_number_leap(odd.number, number, Duration::ZERO)
         });
         if agrees {
             following.odd = None;

@@ -140,10 +140,7 @@ impl Following {
     ) {
         self.base = Some(base);
         self.newest = self.base;
-        self.highest = Some(base.0);
-        let known_at = self.heard_at;
-        self.grid
-            .handle_sample(clock.station_us(known_at), known_at);
+        self.keep_clock(clock, base.0);
         self.offer = Some(offer);
         self.buffer = buffer;
     }

@@ -10,6 +10,7 @@ use super::agreeing::Lease;
 use super::following::Following;
 use super::roles::{HANDED_OVER, Phase, Role};
 use super::{Event, Node};
+use crate::station::roster::Peer;
 use crate::time::Instant;
 use crate::wire::control::EndReason;
 use crate::wire::election::Offer;
@@ -42,13 +43,12 @@ pub(super) struct Relieved {
 impl Node {
     /// The user wants this leader to leave.
     pub(super) fn leave(&mut self) {
-        let has_heirs = (self.roster.peers())
-            .any(|(id, peer)| peer.standing.standby && self.roster.is_alive(id, self.latest));
+        let has_standby = self.has_standby();
         let Role::Leading { lead, .. } = &mut self.role else {
             return;
         };
         let now = self.latest;
-        if !has_heirs || lead.leaving.is_some() {
+        if !has_standby || lead.leaving.is_some() {
             return self.become_over(EndReason::Left);
         }
         lead.leaving = Some(Leaving::default());
@@ -60,6 +60,19 @@ impl Node {
     pub fn is_leaving(&self) -> bool {
         let departs = self.departs && matches!(self.role, Role::Following(_));
         departs || self.role.lead().is_some_and(|lead| lead.leaving.is_some())
+    }
+
+    /// Whether somebody is here who would take over.
+    fn has_standby(&self) -> bool {
+        (self.roster.peers())
+            .any(|(id, peer)| peer.standing.standby && self.roster.is_alive(id, self.latest))
+    }
+
+    /// Whether another node holds all that is listed. (Others may still add to the list.)
+    pub(super) fn could_go_on(&self, peer: &Peer) -> bool {
+        let last = self.programme.list().tracks().last().map(|track| track.id);
+        let holds_all = peer.standing.complete || last.is_some() && peer.held_to == last;
+        peer.standing.eligible && holds_all
     }
 
     /// Whether this node led, and stays for a moment as the first to cover for its successor.
@@ -108,25 +121,18 @@ impl Node {
         let (term, idle) = (lead.term, matches!(phase, Phase::Idle { .. }));
         match leaving.offer {
             None => {
-                // Others may still add to the list: what is in it counts.
-                let last_listed = self.programme.list().tracks().last().map(|track| track.id);
                 let able = |id: &NodeId| {
-                    let confirmed = |peer: &crate::station::roster::Peer| {
+                    let confirmed = |peer: &Peer| {
                         let last = peer
                             .confirmed
                             .filter(|last| last.term == term && last.plan == plan);
                         last.is_some_and(|last| now.since(last.at) < Duration::from_millis(500))
-                            && peer.standing.eligible
-                            && (peer.standing.complete
-                                || last_listed.is_some() && peer.held_to == last_listed)
+                            && self.could_go_on(peer)
                     };
                     !leaving.tried.contains(id) && self.roster.get(*id).is_some_and(confirmed)
                 };
                 let successor = heirs.iter().copied().find(able).filter(|_| !source_open);
-                let is_here = |(id, peer): (NodeId, &crate::station::roster::Peer)| {
-                    peer.standing.standby && self.roster.is_alive(id, now)
-                };
-                let nobody = !self.roster.peers().any(is_here);
+                let nobody = !self.has_standby();
                 let all_tried = heirs.iter().all(|id| leaving.tried.contains(id));
                 let first = if idle {
                     next

@@ -19,6 +19,10 @@ use crate::wire::{FrameIndex, TrackId};
 pub(super) const ELIGIBLE_FRAMES: u64 = 250;
 /// How often a node looks at what it holds.
 const ASSESS_EVERY: Duration = Duration::from_millis(100);
+/// How soon a node that hears frames and no leader asks again who leads; then after twice the time, and so on.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How often it does so at least.
+const ASK_AT_LEAST: Duration = Duration::from_secs(60);
 
 impl Node {
     /// Says that this node is here.
@@ -27,7 +31,9 @@ impl Node {
             Role::Founding { .. } => (true, None),
             Role::Following(_) => (false, Some(self.config.station)),
             // It hears frames, and asks who leads.
-            Role::Waiting { station: Some(_) } => (false, None),
+            Role::Waiting {
+                station: Some(_), ..
+            } => (false, None),
             _ => return,
         };
         let hello = Hello {
@@ -139,9 +145,14 @@ impl Node {
     pub(super) fn keep_membership(&mut self, frames: &dyn Frames) -> Option<Instant> {
         match &self.role {
             Role::Following(_) => {}
-            Role::Waiting { station: Some(_) } => {
+            Role::Waiting {
+                station: Some(_),
+                since,
+            } => {
                 if self.latest >= self.hello_at {
-                    self.hello_at = self.latest + self.roster.hello_every();
+                    // Who has not answered will not soon: a crowd that waits must not be heard above all others.
+                    let waited = self.latest.since(*since);
+                    self.hello_at = self.latest + waited.clamp(ASK_AGAIN, ASK_AT_LEAST);
                     self.say_hello();
                 }
                 return Some(self.hello_at);

@@ -10,7 +10,7 @@
 //! * this file: the node, and what goes in
 //! * `queries`: what can be read from it
 //! * `interface`: what it is told, what it wants done, what it has to tell
-//! * `roles`: the roles, and how they follow each other
+//! * `roles`: the roles, and how they follow each other; `founding`: is a station there already?
 //! * `office`: what a leader knows
 //! * `on_air`: what a leader does at each wake: plan, send, starve; `beating`: how it says that it is there
 //! * `flaws`: rules that can be left out, to see that the simulator notices
@@ -34,6 +34,7 @@ mod covering;
 mod doubting;
 mod flaws;
 mod following;
+mod founding;
 mod handing_over;
 mod interface;
 mod lost;
@@ -174,7 +175,7 @@ impl Node {
             role: if config.sends {
                 Role::founding(now)
             } else {
-                Role::Waiting { station: None }
+                Role::waiting(None, now)
             },
             programme: Programme::new(config.first_frame),
             roster: Roster::default(),
@@ -229,7 +230,7 @@ impl Node {
         let follows = match &self.role {
             // A silence ends nothing where others may have to agree that it does.
             Role::Following(following) if following.quorum > 1 && station.is_none() => return,
-            Role::Waiting { station } => *station,
+            Role::Waiting { station, .. } => *station,
             Role::Following(_) => Some(self.config.station),
             _ => return,
         };

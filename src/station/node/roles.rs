@@ -1,8 +1,4 @@
-//! What does each role know, and how do they follow each other?
-//!
-//! Only `become_*` changes the role. *Founding* asks twice and listens for 250 ms; whoever is heard keeps the group. Of two
-//! founders that hear each other ask, the higher id listens on until the other one is on air. Those that did not find out
-//! in time do so while *young*, in the first 2 s on air: one of them yields (PROTOCOL, "FOUND").
+//! What does each role know, and how do they follow each other? Only `become_*` changes the role.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,14 +8,14 @@ use super::copying::Copying;
 use super::flaws::Flaw;
 use super::following::Following;
 use super::office::Lead;
-use super::{Event, HEARTBEAT, MAX_WARNED_OF, Node, Output};
+use super::{Event, HEARTBEAT, Node, Output};
 use crate::station::clock::StationClock;
 use crate::station::pacing::Pacer;
 use crate::station::programme::Programme;
 use crate::station::roster::Roster;
 use crate::station::seen::Seen;
 use crate::time::Instant;
-use crate::wire::control::{EndReason, Heartbeat, Hello, State};
+use crate::wire::control::{EndReason, Heartbeat};
 use crate::wire::ids::Numbering;
 use crate::wire::rtcp;
 use crate::wire::{FrameIndex, Slot, StationId, Term};
@@ -28,12 +24,9 @@ use crate::wire::{FrameIndex, Slot, StationId, Term};
 /// timeline back by as much. A wired network takes 30 to 120; what is left over adds up to less than 5 ms in 100 takeovers.
 const TRAVEL_US: i64 = 70;
 /// How long a founder listens.
-const LISTEN: Duration = Duration::from_millis(250);
+pub(super) const LISTEN: Duration = Duration::from_millis(250);
 /// When it asks for the second time.
-const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// How much longer it listens after a founder with a lower id has asked: for that one's first heartbeat to arrive, even if
-/// its second question was lost.
-const LISTEN_LONGER: Duration = Duration::from_millis(50);
+pub(super) const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How long a founder listens at most while others with lower ids ask, too: what they can do to it must end.
 const LISTEN_AT_MOST: Duration = Duration::from_secs(2);
 /// Why a successor leads, if its predecessor has named it.
@@ -63,6 +56,7 @@ pub(super) enum Role {
     Waiting {
         /// The one to follow, if it comes.
         station: Option<StationId>,
+        since: Instant,
     },
     /// Another node is on air.
     Following(Box<Following>),
@@ -100,6 +94,10 @@ impl Role {
         }
     }
 
+    pub(super) fn waiting(station: Option<StationId>, since: Instant) -> Role {
+        Role::Waiting { station, since }
+    }
+
     pub(super) fn lead(&self) -> Option<&Lead> {
         match self {
             Role::Leading { lead, .. } | Role::Over { lead, .. } => Some(lead),
@@ -124,119 +122,8 @@ impl Role {
 }
 
 impl Node {
-    /// Asks again, and founds the station when nobody has answered.
-    pub(super) fn go_on_founding(&mut self) {
-        let now = self.latest;
-        let Role::Founding {
-            ask_at,
-            until,
-            until_at_most,
-            media_heard,
-        } = &mut self.role
-        else {
-            return;
-        };
-        if ask_at.is_some_and(|at| now >= at) {
-            *ask_at = None;
-            // Asked late, listens late: the answer needs its time.
-            *until = (*until).max(now + (LISTEN - ASK_AGAIN_AFTER));
-            self.say_hello();
-        } else if now >= *until {
-            match *media_heard {
-                // Its leader has just died: others send in its place, and one of them will lead.
-                Some((_, at)) if now < *until_at_most && now.since(at) < LISTEN => {
-                    *until = (now + LISTEN).min(*until_at_most);
-                    self.say_hello();
-                }
-                Some((station, at)) if now.since(at) < LISTEN => {
-                    self.tell(Event::Busy { station });
-                    self.become_gone();
-                }
-                _ if self.programme.is_exhausted() => self.become_gone(),
-                _ if self.config.quorum > 1 => self.become_candidate_founder(),
-                _ => self.become_leading(),
-            }
-        }
-    }
-
-    /// Somebody else asks: if it is about to found with a lower id, its first heartbeat comes [`LISTEN`] from now at the latest.
-    pub(super) fn hear_founder(&mut self, hello: &Hello) {
-        if let Role::Founding {
-            until,
-            until_at_most,
-            ..
-        } = &mut self.role
-            && hello.founding
-            && hello.node < self.config.node
-        {
-            *until = (*until).max((self.latest + LISTEN + LISTEN_LONGER).min(*until_at_most));
-        }
-    }
-
-    /// Another leader was heard: who stays?
-    pub(super) fn hear_leader(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
-        let over = matches!(beat.state, State::Over(_));
-        let founds = self.is_candidate_founder();
-        match &mut self.role {
-            Role::Founding { media_heard, .. } if over => {
-                media_heard.take_if(|(station, _)| *station == beat.station);
-            }
-            Role::Founding { .. } => self.give_way(from, beat, arrived),
-            Role::Waiting { station } if !over && *station == Some(beat.station) => {
-                self.become_following(from, beat, arrived);
-            }
-            Role::Following(_) if beat.station == self.config.station => {
-                self.hear_beat(from, beat, arrived);
-            }
-            Role::Following(_) if !over && founds => {
-                self.give_way(from, beat, arrived);
-            }
-            Role::Leading { .. } if beat.station == self.config.station => {
-                self.hear_other_leader(from, beat, arrived);
-            }
-            Role::Leading { lead, .. } if !over => {
-                match (lead.may_yield(self.latest), beat.young) {
-                    // The other one is to yield.
-                    (true, true) if self.config.node < beat.term.leader => {}
-                    (true, _) if lead.is_there(beat, arrived) => self.give_way(from, beat, arrived),
-                    (false, false) => self.warn_of(from, beat),
-                    (true, _) | (false, true) => {}
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn warn_of(&mut self, from: SocketAddr, beat: &Heartbeat) {
-        if !self.warned_of.contains(&beat.station) && self.warned_of.len() < MAX_WARNED_OF {
-            self.warned_of.push(beat.station);
-            self.tell(Event::Warning(format!(
-                "another station ({}) is on air on this group, sent by {} at {}: listeners hear one of the two; stop one \
-                 or give it another --group",
-                beat.station, beat.name, from
-            )));
-        }
-    }
-
-    /// Another station is on air: this node takes part in it.
-    fn give_way(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
-        let track = beat.tracks.iter().flatten().next();
-        let joined = Event::Joined {
-            name: beat.name.clone(),
-            title: track.map(|track| track.title.clone()).unwrap_or_default(),
-            artist: track.map(|track| track.artist.clone()).unwrap_or_default(),
-            station: beat.station,
-            addr: from,
-        };
-        self.tell(joined);
-        if let Role::Leading { .. } = self.role {
-            self.say_goodbye();
-        }
-        self.become_following(from, beat, arrived);
-    }
-
     /// Whoever tuned in to the station that this node founded must hear that it is over, even if a packet is lost.
-    fn say_goodbye(&mut self) {
+    pub(super) fn say_goodbye(&mut self) {
         self.become_over(EndReason::Left);
         for n in 1..LAST_BEATS {
             self.beat(None);
@@ -319,7 +206,7 @@ impl Node {
     }
 
     /// Nobody is on air: this node is. Its clock starts now.
-    fn become_leading(&mut self) {
+    pub(super) fn become_leading(&mut self) {
         debug_assert!(matches!(self.role, Role::Founding { .. }));
         let first = self.config.first_frame;
         let term = Term {
@@ -439,7 +326,7 @@ impl Node {
     pub(super) fn become_waiting(&mut self, station: Option<StationId>) {
         debug_assert!(!matches!(self.role, Role::Gone));
         self.stop_covering();
-        self.role = Role::Waiting { station };
+        self.role = Role::waiting(station, self.latest);
         // Its leader says more within 100 ms, if it has one.
         self.hello_at = self.latest + HEARTBEAT * 2;
         (self.wake_at, self.told_track) = (None, None);

@@ -237,12 +237,8 @@ impl Node {
             return false;
         }
         self.note_planned();
-        let heirs = self.roster.heirs().iter();
-        let goes_on = |heir: &NodeId| {
-            let peer = self.roster.get(*heir);
-            peer.is_some_and(|peer| peer.standing.complete && peer.standing.eligible)
-        };
-        self.own.is_empty() && heirs.into_iter().any(goes_on)
+        let mut heirs = (self.roster.heirs().iter()).filter_map(|heir| self.roster.get(*heir));
+        self.own.is_empty() && heirs.any(|heir| self.could_go_on(heir))
     }
 
     /// Another node wants its tracks to be played: after those that are there.
