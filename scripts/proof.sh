@@ -7,11 +7,11 @@ cd "$(dirname "$0")/.."
 # CI: what cannot run here fails instead of being skipped.
 export LANRADIO_INTERFACE=lo LANRADIO_PROOF=1 CARGO_TERM_COLOR=never CI=true
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-# What the steps print stays here, for a look when one fails.
+# What the steps print and measure stays here, for a look when one fails.
 logs=${CARGO_TARGET_DIR:-target}/proof
-mkdir -p "$logs"
+work=$logs/measured
+rm -rf "$work"
+mkdir -p "$work"
 
 step() { # step LOG COMMAND...
     local log=$logs/$1.log began=$SECONDS
