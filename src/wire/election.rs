@@ -231,3 +231,26 @@ pub struct Stale {
     /// The term that it follows.
     pub term: Term,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_may_have_risen_by_a_step_and_by_what_the_time_since_allows() {
+        let ms = Duration::from_millis;
+        let table = [
+            (7, 39, ms(0), false),
+            (7, 40, ms(0), true),
+            (7, 40, ms(13), false),
+            (7, 119, ms(1_000), false),
+            (7, 120, ms(1_000), true),
+            (7, 3, ms(0), false),
+            (0, u64::MAX, Duration::from_secs(1 << 40), true),
+        ];
+        for (last, number, waited, leap) in table {
+            let said = is_number_leap(last, number, waited);
+            assert_eq!(said, leap, "{number} after {last} in {waited:?}");
+        }
+    }
+}

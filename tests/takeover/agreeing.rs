@@ -84,3 +84,41 @@ fn with_a_quorum_a_sender_hands_over_without_a_late_or_repeated_frame() {
     let handed = scene.nodes[SENDER].events_named("handed_over");
     assert_eq!(handed.len(), 1, "{handed:?}");
 }
+
+#[test]
+fn with_a_quorum_a_sender_that_stood_still_says_nothing_more_when_its_lease_is_over() {
+    let Some(mut scene) = Scene::with(&Song::of(10), &QUORUM, &LISTENERS, 0) else {
+        return;
+    };
+    scene.sleep_until_s(random_between(3.0, 3.1));
+    let stopped_ns = now_ns();
+    scene.nodes[SENDER].signal(Signal::SIGSTOP);
+    // Longer than the lease (250 ms), and than the others need to elect another one.
+    sleep_until(stopped_ns + SECOND);
+    let resumed_ns = now_ns();
+    scene.nodes[SENDER].signal(Signal::SIGCONT);
+    scene.end(&[]);
+    let wire = scene.wire();
+    wire.assert(&Expected {
+        troubles: vec![
+            Trouble::loss(stopped_ns),
+            // It may have been about to send one (PROTOCOL, S8).
+            Trouble {
+                from_ns: resumed_ns,
+                to_ns: resumed_ns + SECOND / 10,
+                repeats: 1,
+            },
+        ],
+        ..scene.expected()
+    });
+    let sender = scene.ip_of(SENDER);
+    let stale = (wire.frames.iter()).filter(|frame| frame.at_ns >= resumed_ns);
+    let stale = stale.filter(|frame| frame.from.ip() == sender).count();
+    assert!(stale <= 1, "{stale} frames of a term that is over");
+    scene.assert_heard(&LISTENERS, &wire);
+    assert!(
+        !scene
+            .events_after(SENDER, "stepped_down", resumed_ns)
+            .is_empty()
+    );
+}

@@ -487,3 +487,23 @@ fn a_source_without_a_frame_never_goes_on_air() {
         assert!(bench.is_done());
     }
 }
+
+#[test]
+fn a_listener_that_hears_frames_and_no_leader_asks_ever_more_seldom() {
+    let config = Config {
+        sends: false,
+        ..config()
+    };
+    let mut bench = Bench::new(config, START);
+    bench.node.follow(Some(StationId(0xffff_0000)));
+    bench.wake(START);
+    bench.run_until(START + Duration::from_secs(600));
+    let asked: Vec<u64> = (bench.log.iter())
+        .filter(|(_, output)| matches!(output, Output::Control { to: None, .. }))
+        .map(|(at, _)| at.since(START).as_millis() as u64)
+        .collect();
+    let waits: Vec<u64> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(asked[0], 200, "its leader would have been heard by then");
+    assert_eq!(waits[..4], [1_000, 1_200, 2_400, 4_800]);
+    assert!(waits[7..].iter().all(|wait| *wait == 60_000), "{waits:?}");
+}
