@@ -3,31 +3,29 @@
 //! It wakes once a frame: play-out deadlines may be met up to 4 ms (`SLACK`) late, so that the packet that arrives at about the same
 //! time does not cost a second wake-up. What counts as late is decided by the player, in exact time.
 
+mod hearing;
+mod playing;
 mod telling;
 
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::console::{Console, title_of};
+use super::console::Console;
 use super::error::AppError;
 use super::foreign::ForeignVoice;
 use super::member::{HANDING_OVER, Member, MemberConfig};
 use super::output::{Output, OutputConfig};
 use super::session::{CommonConfig, Session};
 use super::waiting::Waiting;
-use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
+use crate::io::sockets::{Join, MAX_DATAGRAM};
 use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
-use crate::playout::fade::{self, Concealment};
-use crate::playout::player::{Config, Output as Decision, Player};
+use crate::playout::player::Config;
 use crate::station::node::Event;
 use crate::time::Instant;
-use crate::wire::control::{ControlError, EndReason, Heartbeat, Message};
-use crate::wire::foreign::ForeignPacket;
-use crate::wire::media::{MediaError, MediaPacket};
-use crate::wire::rtcp;
+use crate::wire::control::{EndReason, Message};
+use crate::wire::media::MediaPacket;
 use crate::wire::{FrameIndex, StationId};
+use hearing::clean;
 
 /// How late a deadline may be met for the sake of fewer wake-ups.
 const SLACK: Duration = Duration::from_millis(4);
@@ -243,197 +241,6 @@ impl Listener {
         false
     }
 
-    fn handle_datagram(&mut self, received: &Received, bytes: &[u8], console: &mut dyn Console) {
-        let now = self.session.clock.now();
-        if received.from == self.session.sockets.local_addr() {
-            return;
-        }
-        if received.truncated {
-            return self.dial.reject("oversized");
-        }
-        // What the dial refuses it counts itself.
-        match received.channel {
-            Channel::Media => match MediaPacket::parse(bytes) {
-                Ok(packet) => {
-                    self.member.hear_media(&packet, received.arrived, now);
-                    let taken = self.dial.handle_media(&packet, received.arrived, now);
-                    // What was accepted is played soon: a device that was let go meanwhile is opened in time.
-                    if taken.is_ok() {
-                        self.output.prepare();
-                    }
-                }
-                Err(MediaError::Foreign(_)) => match ForeignPacket::parse(bytes) {
-                    Ok(packet) => {
-                        let (from, arrived) = (received.from.ip(), received.arrived);
-                        let taken = self.dial.handle_foreign(&packet, from, arrived, now);
-                        if taken.is_ok() && self.dial.foreign().is_on_air() {
-                            self.output.prepare();
-                        }
-                    }
-                    Err(error) => self.dial.reject(error.reason()),
-                },
-                Err(error) => self.dial.reject(error.reason()),
-            },
-            Channel::Rtcp => match rtcp::goodbyes(bytes) {
-                Ok(sources) => {
-                    let foreign = self.dial.foreign_mut();
-                    foreign.handle_goodbyes(&sources, received.from.ip());
-                }
-                Err(error) => self.dial.reject(error.reason()),
-            },
-            Channel::Control | Channel::Unicast => match Message::parse(bytes) {
-                Ok(message) => {
-                    let (from, arrived) = (received.from, received.arrived);
-                    if let Message::Heartbeat(beat) = &message {
-                        let beat = clean((**beat).clone());
-                        let _ = self.dial.handle_heartbeat(&beat, arrived, now);
-                    }
-                    self.member
-                        .node
-                        .handle_control(from, &message, arrived, now);
-                }
-                Err(error) => self.reject_control(&error, console),
-            },
-        }
-    }
-
-    fn reject_control(&mut self, error: &ControlError, console: &mut dyn Console) {
-        self.dial.reject(error.reason());
-        if matches!(error, ControlError::Version(_) | ControlError::Unknown(_))
-            && !self.unknown_control_told
-        {
-            self.unknown_control_told = true;
-            self.session.warn(console, &error.to_string());
-        }
-    }
-
-    /// Does what the player decided.
-    fn act(&mut self, console: &mut dyn Console) {
-        while let Some(decision) = self
-            .dial
-            .player_mut()
-            .and_then(|player| player.poll_output())
-        {
-            match decision {
-                Decision::Reset => self.voice.decoder.reset(),
-                Decision::Preroll { index } => self.decode_unheard(index),
-                Decision::Play { index } => self.play(index),
-                Decision::Conceal { index, concealment } => self.conceal(index, concealment),
-                Decision::TunedIn { first } => {
-                    let ms = self
-                        .session
-                        .clock
-                        .now()
-                        .since(self.session.started)
-                        .as_millis() as u64;
-                    self.session
-                        .events
-                        .write("tuned_in", json!({ "frame": first.0, "ms": ms }));
-                }
-                Decision::Track(track) => {
-                    self.title = title_of(&track.title, &track.artist);
-                    self.session
-                        .events
-                        .track(&track.title, &track.artist, track.first.0);
-                    console.note(&format!("now playing: {}", self.title));
-                }
-                Decision::Leader { term, reason } => {
-                    if let Some(player) = self.dial.player().filter(|_| reason == "first") {
-                        self.session.events.on_air(player.station(), term);
-                    }
-                    self.session.events.leader(term, reason);
-                    self.output.prepare();
-                    self.heard = true;
-                }
-                Decision::OffAir { reason } => {
-                    // What plays next is a beginning, not the end of a hole.
-                    self.voice.silent = false;
-                    self.output.pause();
-                    self.session.events.off_air(reason.as_str());
-                    console.note(&format!("off air: {}", reason.as_str().replace('_', " ")));
-                    self.over = self.once;
-                }
-            }
-            self.heard |= self.dial.player().is_some();
-        }
-        if self.dial.player().is_some_and(Player::is_resting) {
-            self.output.pause();
-        }
-        let told = self.foreign.act(
-            self.dial.foreign_mut(),
-            &mut self.output,
-            self.leaving,
-            (&mut self.session, console),
-        );
-        self.heard |= told.heard;
-        self.over |= told.over && self.once;
-    }
-
-    fn decode(&mut self, index: FrameIndex) -> bool {
-        let payload = self.dial.player().and_then(|player| player.payload(index));
-        payload.is_some_and(|payload| {
-            self.voice
-                .decoder
-                .decode(payload, &mut self.voice.block)
-                .is_ok()
-        })
-    }
-
-    /// Brings the decoder to where it would be if it had listened all along; a hole there is a hole, too.
-    fn decode_unheard(&mut self, index: FrameIndex) {
-        if !self.decode(index) {
-            drop(self.voice.decoder.conceal(&mut self.voice.block));
-        }
-    }
-
-    fn play(&mut self, index: FrameIndex) {
-        if !self.decode(index) {
-            let concealment = self
-                .dial
-                .player_mut()
-                .map_or(Concealment::Silence, |player| player.undecodable(index));
-            return self.conceal(index, concealment);
-        }
-        if std::mem::take(&mut self.voice.silent) {
-            fade::fade_in_5ms(&mut self.voice.block);
-        }
-        self.write_block(index);
-    }
-
-    fn conceal(&mut self, index: FrameIndex, concealment: Concealment) {
-        let spoken = match concealment {
-            Concealment::Extrapolate { .. } => {
-                self.voice.decoder.conceal(&mut self.voice.block).is_ok()
-            }
-            Concealment::Silence => false,
-        };
-        if spoken {
-            concealment.apply(&mut self.voice.block);
-            self.write_block(index);
-        } else {
-            let late_us = self.late_us(index);
-            self.output.write_silence(late_us);
-        }
-        self.voice.silent = !spoken || concealment.ends_in_silence();
-    }
-
-    fn write_block(&mut self, index: FrameIndex) {
-        if self.leaving {
-            fade::fade_out_5ms(&mut self.voice.block);
-        }
-        let late_us = self.late_us(index);
-        self.output.write(&mut self.voice.block, late_us);
-    }
-
-    /// How long ago the play time of frame `index` was.
-    fn late_us(&self, index: FrameIndex) -> i64 {
-        let play_time = self
-            .dial
-            .player()
-            .and_then(|player| player.play_time(index));
-        play_time.map_or(0, |at| self.session.clock.now().micros_after(at))
-    }
-
     fn every_second(&mut self, waiting: &mut Waiting, now: Instant, console: &mut dyn Console) {
         self.session.look_after(console);
         self.member.look_after(&mut self.session, console);
@@ -473,15 +280,4 @@ impl Listener {
             outcome => outcome,
         }
     }
-}
-
-/// Text from the network is stripped of control characters before it goes anywhere.
-fn clean(mut beat: Heartbeat) -> Heartbeat {
-    use crate::io::terminal::sanitize;
-    beat.name = sanitize(&beat.name);
-    for track in beat.tracks.iter_mut().flatten() {
-        track.title = sanitize(&track.title);
-        track.artist = sanitize(&track.artist);
-    }
-    beat
 }

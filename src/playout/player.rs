@@ -7,6 +7,7 @@
 //! Use: `handle_*`, then [`Player::poll_output`] until `None`, then sleep until [`Player::poll_timeout`]. Payloads are read with
 //! [`Player::payload`] before the next `handle_*`. Time that goes back is ignored; late and repeated timeouts are no-ops.
 
+mod beats;
 mod decide;
 mod intake;
 mod queue;

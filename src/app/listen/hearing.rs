@@ -1,0 +1,91 @@
+//! What comes in: who is a datagram for?
+
+use super::Listener;
+use crate::app::console::Console;
+use crate::io::sockets::{Channel, Received};
+use crate::wire::control::{ControlError, Heartbeat, Message};
+use crate::wire::foreign::ForeignPacket;
+use crate::wire::media::{MediaError, MediaPacket};
+use crate::wire::rtcp;
+
+impl Listener {
+    pub(super) fn handle_datagram(
+        &mut self,
+        received: &Received,
+        bytes: &[u8],
+        console: &mut dyn Console,
+    ) {
+        let now = self.session.clock.now();
+        if received.from == self.session.sockets.local_addr() {
+            return;
+        }
+        if received.truncated {
+            return self.dial.reject("oversized");
+        }
+        // What the dial refuses it counts itself.
+        match received.channel {
+            Channel::Media => match MediaPacket::parse(bytes) {
+                Ok(packet) => {
+                    self.member.hear_media(&packet, received.arrived, now);
+                    let taken = self.dial.handle_media(&packet, received.arrived, now);
+                    // What was accepted is played soon: a device that was let go meanwhile is opened in time.
+                    if taken.is_ok() {
+                        self.output.prepare();
+                    }
+                }
+                Err(MediaError::Foreign(_)) => match ForeignPacket::parse(bytes) {
+                    Ok(packet) => {
+                        let (from, arrived) = (received.from.ip(), received.arrived);
+                        let taken = self.dial.handle_foreign(&packet, from, arrived, now);
+                        if taken.is_ok() && self.dial.foreign().is_on_air() {
+                            self.output.prepare();
+                        }
+                    }
+                    Err(error) => self.dial.reject(error.reason()),
+                },
+                Err(error) => self.dial.reject(error.reason()),
+            },
+            Channel::Rtcp => match rtcp::goodbyes(bytes) {
+                Ok(sources) => {
+                    let foreign = self.dial.foreign_mut();
+                    foreign.handle_goodbyes(&sources, received.from.ip());
+                }
+                Err(error) => self.dial.reject(error.reason()),
+            },
+            Channel::Control | Channel::Unicast => match Message::parse(bytes) {
+                Ok(message) => {
+                    let (from, arrived) = (received.from, received.arrived);
+                    if let Message::Heartbeat(beat) = &message {
+                        let beat = clean((**beat).clone());
+                        let _ = self.dial.handle_heartbeat(&beat, arrived, now);
+                    }
+                    self.member
+                        .node
+                        .handle_control(from, &message, arrived, now);
+                }
+                Err(error) => self.reject_control(&error, console),
+            },
+        }
+    }
+
+    fn reject_control(&mut self, error: &ControlError, console: &mut dyn Console) {
+        self.dial.reject(error.reason());
+        if matches!(error, ControlError::Version(_) | ControlError::Unknown(_))
+            && !self.unknown_control_told
+        {
+            self.unknown_control_told = true;
+            self.session.warn(console, &error.to_string());
+        }
+    }
+}
+
+/// Text from the network is stripped of control characters before it goes anywhere.
+pub(super) fn clean(mut beat: Heartbeat) -> Heartbeat {
+    use crate::io::terminal::sanitize;
+    beat.name = sanitize(&beat.name);
+    for track in beat.tracks.iter_mut().flatten() {
+        track.title = sanitize(&track.title);
+        track.artist = sanitize(&track.artist);
+    }
+    beat
+}
