@@ -16,6 +16,7 @@ use lanradio::wire::election::{Ask, Confirm, Refusal, Reply, Report, Round, Stal
 use lanradio::wire::foreign::ForeignPacket;
 use lanradio::wire::ids::Numbering;
 use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
+use lanradio::wire::repair::{Nack, Repair};
 use lanradio::wire::rtcp;
 use lanradio::wire::{
     FrameIndex, NodeId, PlanDigest, RtpTimestamp, Slot, StationId, Term, TrackId,
@@ -221,6 +222,17 @@ fn control_seeds() -> Vec<Vec<u8>> {
             http_port: 8_080,
         })
         .to_bytes(),
+        Message::Nack(Nack {
+            station,
+            node,
+            first: FrameIndex(70_001),
+            bitmap: 5,
+        })
+        .to_bytes(),
+        Message::Repair(Repair {
+            packet: media_seeds().swap_remove(0),
+        })
+        .to_bytes(),
         Message::Stale(Stale {
             station,
             node,
@@ -416,6 +428,8 @@ fn control_corpus_reaches_every_error_and_every_message() {
             Ok(Message::Ask(_)) => "ask",
             Ok(Message::Reply(_)) => "reply",
             Ok(Message::Stale(_)) => "stale",
+            Ok(Message::Nack(_)) => "nack",
+            Ok(Message::Repair(_)) => "repair",
             Err(error) => error.reason(),
         })
         .collect();
@@ -430,6 +444,8 @@ fn control_corpus_reaches_every_error_and_every_message() {
         "control_version",
         "heartbeat",
         "hello",
+        "nack",
+        "repair",
         "reply",
         "stale",
     ];

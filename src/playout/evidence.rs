@@ -3,6 +3,7 @@
 //! A station that was never heard, an index beyond the window, a timestamp of another run: any single packet may be garbage.
 //! Three in a row that are neighbours of each other with the same idle time are a station that knows where it is (DESIGN 5).
 
+use super::store::Via;
 use crate::time::Instant;
 use crate::wire::FrameIndex;
 use crate::wire::Slot;
@@ -25,6 +26,7 @@ pub(super) struct Head {
     pub(super) plan: PlanDigest,
     pub(super) flags: Flags,
     pub(super) arrived: Instant,
+    pub(super) via: Via,
 }
 
 impl Head {

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::store::Via;
+
 /// Totals since the player was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
@@ -15,8 +17,14 @@ pub struct Statistics {
     pub late: u64,
     /// Frames of which no (or no decodable) copy had come 1 s after their play time, or when the player finished.
     pub lost: u64,
-    /// The part of `received` that came by repair or replica.
+    /// The part of `received` that came by repair or replica: the sum of the next three.
     pub repaired: u64,
+    /// From this node's own copy.
+    pub repaired_by_replica: u64,
+    /// By a repair for this node alone.
+    pub repaired_by_unicast: u64,
+    /// By a repair for several.
+    pub repaired_by_multicast: u64,
     /// Blocks played without data.
     pub concealed: u64,
     /// Further copies of a frame.
@@ -41,6 +49,9 @@ impl Statistics {
         self.late += other.late;
         self.lost += other.lost;
         self.repaired += other.repaired;
+        self.repaired_by_replica += other.repaired_by_replica;
+        self.repaired_by_unicast += other.repaired_by_unicast;
+        self.repaired_by_multicast += other.repaired_by_multicast;
         self.concealed += other.concealed;
         self.duplicate += other.duplicate;
         self.reordered += other.reordered;
@@ -63,6 +74,19 @@ impl Statistics {
     /// Counts a packet that was not used. Reasons are a fixed set of names, so the map is small.
     pub fn reject(&mut self, reason: &'static str) {
         *self.rejected.entry(reason).or_default() += 1;
+    }
+
+    /// A frame with data was played that came by this way.
+    pub fn count_received(&mut self, via: Via) {
+        self.received += 1;
+        let by = match via {
+            Via::Stream => return,
+            Via::Replica => &mut self.repaired_by_replica,
+            Via::Unicast => &mut self.repaired_by_unicast,
+            Via::Multicast => &mut self.repaired_by_multicast,
+        };
+        *by += 1;
+        self.repaired += 1;
     }
 
     /// Blocks played, with or without data.

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::time::Instant;
 use crate::wire::FrameIndex;
 use crate::wire::ids::{PlanDigest, ShortTerm};
 use crate::wire::media::Flags;
@@ -19,6 +20,31 @@ pub trait Holder {
     fn frames(&self, range: Range<FrameIndex>, visit: &mut dyn FnMut(FrameIndex, &[u8]));
 }
 
+/// By which way a frame came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// The media port.
+    #[default]
+    Stream,
+    /// This node's own copy of the programme.
+    Replica,
+    /// A repair for this node alone.
+    Unicast,
+    /// A repair for several.
+    Multicast,
+}
+
+/// A frame that is missing and can still be played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Which.
+    pub index: FrameIndex,
+    /// When it is played.
+    pub play_at: Instant,
+    /// It was on air before this listener came, or is long overdue: it cannot be on its way.
+    pub at_once: bool,
+}
+
 /// What is known of a held frame besides its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameInfo {
@@ -28,6 +54,8 @@ pub struct FrameInfo {
     pub term: ShortTerm,
     /// The plan of its sender.
     pub plan: PlanDigest,
+    /// How it came.
+    pub via: Via,
 }
 
 /// A place in the ring. The payload's memory is kept and used again.
@@ -155,6 +183,7 @@ mod tests {
             flags: Flags::default(),
             term: ShortTerm { counter, leader: 1 },
             plan: PlanDigest(9),
+            via: Via::Stream,
         }
     }
 

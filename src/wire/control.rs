@@ -12,10 +12,11 @@ use super::election::{
     Ask, Confirm, MAX_HEIRS, MAX_QUORUM, Reply, Report, Stale, Standing, Succession,
 };
 use super::ids::{FRAME_MICROS, FrameIndex, NodeId, PlanDigest, Slot, StationId, Term, TrackId};
+use super::repair::{MAX_REPAIR_BYTES, Nack, Repair};
 
 /// The first byte of every control datagram.
 pub const VERSION: u8 = 1;
-/// The largest control datagram: fits in every MTU unfragmented.
+/// The largest control datagram: fits in every MTU unfragmented. (A repair may be [`MAX_REPAIR_BYTES`] long.)
 pub const MAX_BYTES: usize = 1_200;
 /// The longest node name, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
@@ -39,6 +40,10 @@ pub enum Message {
     Reply(Reply),
     /// "Your term is over".
     Stale(Stale),
+    /// "I have missed these frames".
+    Nack(Nack),
+    /// "Here is one".
+    Repair(Repair),
 }
 
 /// A leader's sign of life, with all that a joiner needs.
@@ -179,7 +184,9 @@ impl ControlError {
 
 impl Message {
     /// How many variants this release knows.
-    const VARIANTS: u32 = 6;
+    const VARIANTS: u32 = 8;
+    /// The one that may be longer than the others.
+    const REPAIR: u32 = 7;
 
     /// Reads a datagram of the control port.
     ///
@@ -190,13 +197,16 @@ impl Message {
         if version != VERSION {
             return Err(ControlError::Version(version));
         }
-        if datagram.len() > MAX_BYTES {
+        if datagram.len() > MAX_REPAIR_BYTES {
             return Err(ControlError::TooLong(datagram.len()));
         }
         let malformed = |_| ControlError::Malformed(datagram.len());
         let (variant, _) = postcard::take_from_bytes::<u32>(body).map_err(malformed)?;
         if variant >= Message::VARIANTS {
             return Err(ControlError::Unknown(variant));
+        }
+        if datagram.len() > MAX_BYTES && variant != Message::REPAIR {
+            return Err(ControlError::TooLong(datagram.len()));
         }
         let (message, rest) = postcard::take_from_bytes::<Message>(body).map_err(malformed)?;
         if !rest.is_empty() {
@@ -234,7 +244,8 @@ impl Message {
                 within((1..=MAX_QUORUM).contains(&ask.quorum), "quorum")
             }
             Message::Reply(reply) => within(reply.plan.0 < 1 << 24, "plan"),
-            Message::Stale(_) => Ok(()),
+            Message::Stale(_) | Message::Repair(_) => Ok(()),
+            Message::Nack(nack) => within(nack.first.0 < limit, "first"),
             Message::Heartbeat(beat) => {
                 within(beat.name.len() <= MAX_NAME_BYTES, "name")?;
                 within(beat.next.0 < limit, "next")?;
@@ -401,7 +412,7 @@ mod tests {
                 [good.clone(), vec![0; MAX_BYTES]].concat(),
                 ControlError::TooLong(good.len() + MAX_BYTES),
             ),
-            ("variant 6", vec![VERSION, 6], ControlError::Unknown(6)),
+            ("variant 99", vec![VERSION, 99], ControlError::Unknown(99)),
             (
                 "variant of two bytes",
                 vec![VERSION, 0xac, 0x02],

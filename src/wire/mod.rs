@@ -3,6 +3,7 @@
 //! * [`ids`]: frame index, sequence number, RTP timestamp, station, node, term; wrap-around is dealt with here, once
 //! * [`media`]: one RTP packet with the header element of the protocol
 //! * [`control`]: what nodes say to each other on the control port, and [`election`]: what of it is about who leads
+//! * [`repair`]: which frames a node has missed, and what it gets for them
 //! * [`block`]: frames in bulk
 //! * [`foreign`]: one RTP packet of another program, and [`opus`]: how long it sounds
 //! * [`rtcp`]: sender reports and goodbyes, for standard players and from them
@@ -17,6 +18,7 @@ pub mod foreign;
 pub mod ids;
 pub mod media;
 pub mod opus;
+pub mod repair;
 pub mod rtcp;
 pub mod sdp;
 

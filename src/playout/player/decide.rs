@@ -163,7 +163,8 @@ impl Player {
 
     /// Plays or conceals frame `index`, the next one.
     pub(super) fn decide(&mut self, index: FrameIndex) {
-        let held = self.frames.contains(index);
+        let info = self.frames.info(index);
+        let held = info.is_some();
         let anew = held && std::mem::take(&mut self.announce);
         if anew {
             self.queue.push(Output::TunedIn { first: index });
@@ -172,9 +173,9 @@ impl Player {
         if anew || self.is_fresh(index) {
             self.queue.push(Output::Reset);
         }
-        if held {
+        if let Some(info) = info {
             self.queue.push(Output::Play { index });
-            self.statistics.received += 1;
+            self.statistics.count_received(info.via);
             self.hole = 0;
         } else {
             self.queue.push_concealed(index, self.hole);

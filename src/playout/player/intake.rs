@@ -3,7 +3,7 @@
 use super::*;
 use crate::playout::evidence::{Head, Held};
 use crate::playout::runs::Fit;
-use crate::playout::store::{CAPACITY, FrameInfo, Holder};
+use crate::playout::store::{CAPACITY, FrameInfo, Holder, Via};
 use crate::playout::terms::Verdict;
 use crate::wire::Slot;
 use crate::wire::control::Heartbeat;
@@ -81,6 +81,7 @@ impl Player {
             plan,
             flags,
             arrived,
+            via: Via::Stream,
         })
     }
 
@@ -321,6 +322,7 @@ impl Player {
             flags: head.flags,
             term: head.term,
             plan: head.plan,
+            via: head.via,
         };
         let held = self.frames.info(index);
         if held.is_some_and(|held| held.term >= head.term || held.plan == head.plan) {
@@ -400,6 +402,7 @@ impl Player {
             flags: head.flags,
             term: head.term,
             plan: head.plan,
+            via: head.via,
         };
         self.frames.insert(head.index, info, payload);
         Ok(())

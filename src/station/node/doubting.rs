@@ -202,6 +202,8 @@ impl Node {
             },
             // A veto counts, whatever it tells: what it tells is cut.
             Message::Hello(_) | Message::Confirm(_) | Message::Reply(_) => return false,
+            // Who asks is answered whatever it follows; what is in a repair is looked at as a packet.
+            Message::Nack(_) | Message::Repair(_) => return false,
         };
         let doubts = station == self.config.station && self.is_leap(counter);
         if doubts {
