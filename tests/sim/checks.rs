@@ -65,6 +65,7 @@ fn kind(message: &Message) -> &'static str {
         Message::Heartbeat(_) => "heartbeats",
         Message::Confirm(_) => "confirmations",
         Message::Ask(_) | Message::Reply(_) => "questions and answers",
+        Message::Nack(_) | Message::Repair(_) => "repairs",
         Message::Stale(_) => "others",
     }
 }
