@@ -454,9 +454,23 @@ impl Node {
         index: FrameIndex,
         slot: Slot,
         marker: bool,
-        (term, flags): (crate::wire::ids::ShortTerm, Flags),
+        identity: (crate::wire::ids::ShortTerm, Flags),
         payload: &[u8],
     ) {
+        let bytes = self.packet(index, slot, marker, identity, payload);
+        self.seen.insert(index);
+        self.outputs.push_back(Output::Media(bytes));
+    }
+
+    /// The packet of one frame.
+    pub(super) fn packet(
+        &self,
+        index: FrameIndex,
+        slot: Slot,
+        marker: bool,
+        (term, flags): (crate::wire::ids::ShortTerm, Flags),
+        payload: &[u8],
+    ) -> Vec<u8> {
         let flags = if self.programme.is_last_of_track(index) {
             flags.with(Flags::LAST_OF_TRACK)
         } else {
@@ -466,8 +480,7 @@ impl Node {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
         MediaPacket::place(&self.numbering, index, slot, marker, identity, payload)
             .write(&mut bytes);
-        self.seen.insert(index);
-        self.outputs.push_back(Output::Media(bytes));
+        bytes
     }
 
     /// Whether what is not ready at `ready` may still come: a growing track, or a list to which more will be added.
