@@ -21,8 +21,9 @@ const OVERDUE_AFTER: Duration = Duration::from_millis(100);
 const TUNING_IN: Duration = Duration::from_millis(15);
 /// What one heartbeat or packet tells of frames after this much of time that they are not due yet is not believed.
 const AHEAD: Duration = Duration::from_millis(40);
-/// Who tunes in begins when it has all but this part of what was on air.
+/// Who tunes in begins when it has all but this part of what was on air, and all of the first frames: those would come too late.
 const MAY_MISS: u64 = 8;
+const FIRST_FRAMES: u64 = 4;
 
 impl Player {
     /// The frames that are missing, in order.
@@ -112,13 +113,21 @@ impl Player {
         let is_fetched = (self.frames.info(low)).is_some_and(|info| info.via != Via::Stream);
         let high = self.high.filter(|_| is_fetched)?;
         let first = self.first_in_time(self.now - FRAME)?.max(low);
-        let (mut missing, mut start) = (0, first.max(high.plus(1)));
+        let (mut missing, mut in_a_row) = (0, 0);
+        let mut start = first.max(high.plus(1));
         for index in (first.0..=high.0).rev().map(FrameIndex) {
-            missing += u64::from(!self.frames.contains(index));
+            let held = self.frames.contains(index);
+            (missing, in_a_row) = if held {
+                (missing, in_a_row + 1)
+            } else {
+                (missing + 1, 0)
+            };
             if missing * MAY_MISS > high.plus(1).since(index) {
                 break;
             }
-            start = index;
+            if in_a_row >= FIRST_FRAMES {
+                start = index;
+            }
         }
         Some(start)
     }

@@ -13,13 +13,14 @@ use super::roles::Role;
 use super::{CUSHION_FRAMES, Frames, Node, Output};
 use crate::playout::player::PREROLL;
 use crate::playout::store::Missing;
+use crate::station::programme::Programme;
 use crate::station::repair::{Answerer, Asker};
 use crate::time::Instant;
-use crate::wire::control::Message;
+use crate::wire::control::{EndReason, Message};
 use crate::wire::election::SILENT_AFTER;
 use crate::wire::media::{Flags, MediaPacket};
 use crate::wire::repair::{Nack, Repair};
-use crate::wire::{FRAME, FrameIndex, Slot};
+use crate::wire::{FRAME, FrameIndex, Slot, Term};
 
 /// Frames that were on air and are still repaired: 10 s, twice the longest buffer.
 const WINDOW: u64 = 500;
@@ -33,6 +34,18 @@ const ASKED_LAST: std::time::Duration = SILENT_AFTER.saturating_mul(2);
 pub(super) struct Repairing {
     asker: Asker,
     answerer: Answerer,
+    /// The programme that has just ended: its last frames are still to be played, and can be lost like all others.
+    ended: Option<Box<Ended>>,
+}
+
+/// What was followed until it ended.
+#[derive(Debug)]
+struct Ended {
+    played_at: Instant,
+    holders: Vec<SocketAddr>,
+    programme: Programme,
+    term: Term,
+    end: Option<FrameIndex>,
 }
 
 impl Node {
@@ -55,7 +68,9 @@ impl Node {
             return None;
         }
         let index = (self.numbering).index(packet.element.index_high, packet.seq);
-        let Repairing { asker, answerer } = &mut self.repairing;
+        let Repairing {
+            asker, answerer, ..
+        } = &mut self.repairing;
         if group {
             answerer.handle_group_repair(index, self.latest);
         }
@@ -77,17 +92,21 @@ impl Node {
         if let Some(top) = self.seen.top() {
             let buffer = self.station_buffer().unwrap_or(self.config.buffer);
             let needed = PREROLL + buffer.div_duration_f64(FRAME).ceil() as u64;
-            self.repairing.answerer.handle_on_air(top, needed);
+            self.repairing
+                .answerer
+                .handle_on_air(top, needed, self.latest);
         }
         self.ask_for_missing(frames);
         self.answer_nacks(frames);
-        let Repairing { asker, answerer } = &self.repairing;
-        let asks = self.takes_part().then(|| asker.poll_timeout()).flatten();
+        let Repairing {
+            asker, answerer, ..
+        } = &self.repairing;
+        let asks = self.asks().then(|| asker.poll_timeout()).flatten();
         asks.into_iter().chain(answerer.poll_timeout()).min()
     }
 
     fn ask_for_missing(&mut self, frames: &dyn Frames) {
-        if !self.takes_part() {
+        if !self.asks() {
             return;
         }
         let mut due = self.repairing.asker.due(self.latest);
@@ -117,8 +136,27 @@ impl Node {
     }
 
     /// Whether there is somebody to ask, or a copy of its own.
-    fn takes_part(&self) -> bool {
+    fn asks(&self) -> bool {
+        let ended = self.repairing.ended.as_ref();
         matches!(self.role, Role::Following(_) | Role::Leading { .. })
+            || ended.is_some_and(|ended| self.latest < ended.played_at)
+    }
+
+    /// What is left to do when the followed programme ends: its last frames are played until `played_at`.
+    pub(super) fn farewell(&mut self, reason: EndReason, played_at: Instant) -> Repairing {
+        let mut repairing = std::mem::take(&mut self.repairing);
+        if let (Some(term), EndReason::Ended | EndReason::SourceLost) =
+            (self.followed_term(), reason)
+        {
+            repairing.ended = Some(Box::new(Ended {
+                played_at,
+                holders: self.repairers(),
+                end: self.settled_end(),
+                programme: self.programme.clone(),
+                term,
+            }));
+        }
+        repairing
     }
 
     fn answer_nacks(&mut self, frames: &dyn Frames) {
@@ -135,7 +173,8 @@ impl Node {
     /// Whom to ask, best first.
     fn repairers(&self) -> Vec<SocketAddr> {
         let Role::Following(following) = &self.role else {
-            return Vec::new();
+            let ended = self.repairing.ended.as_ref();
+            return ended.map_or_else(Vec::new, |ended| ended.holders.clone());
         };
         let leader = following.term.leader;
         let is_silent = self.latest.since(following.heard_at) > ASKED_LAST;
@@ -178,6 +217,7 @@ impl Node {
                 let ours = plan == self.programme.digest();
                 ours.then(|| base.plus(1 + CUSHION_FRAMES))
             }
+            Role::Waiting { .. } => self.repairing.ended.as_ref()?.end,
             role => role.next(),
         }
     }
@@ -188,12 +228,23 @@ impl Node {
 
     /// The packet of a frame as it was on air, if it is held.
     fn repair_of(&self, index: FrameIndex, frames: &dyn Frames) -> Option<Vec<u8>> {
-        let term = self.followed_term()?.short();
-        let (track, k) = self.programme.place(index)?;
+        let (term, programme) = match (&self.role, &self.repairing.ended) {
+            (Role::Waiting { .. }, Some(ended)) => (ended.term, &ended.programme),
+            _ => (self.followed_term()?, &self.programme),
+        };
+        let (track, k) = programme.place(index)?;
         let payload = frames.packet(track, k)?;
-        let run = self.programme.run_at(index)?;
+        let run = programme.run_at(index)?;
         let slot = Slot(run.starts_at.0 + index.since(run.first));
-        let identity = (term, Flags::default());
-        Some(self.packet(index, slot, index == run.first, identity, payload))
+        let ends = programme.is_last_of_track(index);
+        let flags = if ends {
+            Flags::LAST_OF_TRACK
+        } else {
+            Flags::default()
+        };
+        let identity = (term.short(), programme.digest(), flags);
+        let marker = index == run.first;
+        let packet = MediaPacket::place(&self.numbering, index, slot, marker, identity, payload);
+        Some(packet.to_bytes())
     }
 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::time::Instant;
-use crate::wire::FrameIndex;
+use crate::wire::{FRAME_MICROS, FrameIndex};
 
 /// How long a question waits for others.
 const GATHER: Duration = Duration::from_millis(3);
@@ -22,8 +22,13 @@ const GATHER: Duration = Duration::from_millis(3);
 const COST: u64 = 100;
 /// What a frame on air earns: in all, repairs are at most half of the stream, what was saved included.
 const EARNED: u64 = 45;
-/// What is there at first: 50 repairs.
-const AT_FIRST: u64 = 50 * COST;
+/// What it earns for each one that asks, while they are few: a fifth of the stream, lost on the way to the listener as are
+/// the repairs, needs a quarter. (Two such listeners alone need half of the stream.)
+const EARNED_FOR_EACH: u64 = 30;
+/// So many are few. Of more, several usually miss the same frames.
+const FEW: u64 = 3;
+/// What is there at first: 100 repairs.
+const AT_FIRST: u64 = 100 * COST;
 /// What can be saved at least: 150 repairs.
 const LEAST_SAVED: u64 = 150 * COST;
 /// A listener that tunes in needs a buffer and its pre-roll. So many can come at the same time.
@@ -42,6 +47,8 @@ const MAX_REQUESTED: usize = 512;
 const MAX_NAMED: usize = 8;
 /// Askers that are told apart.
 const MAX_ASKERS: usize = 256;
+/// It is short when this part of what can be saved is left.
+const SHORT: u64 = 4;
 /// Shares are counted per second.
 const SECOND: Duration = Duration::from_secs(1);
 /// Repairs that everybody gets in a second, however many ask.
@@ -100,11 +107,14 @@ impl Default for Answerer {
 
 impl Answerer {
     /// `top` is the newest frame on air; a listener that tunes in needs `needed` frames.
-    pub fn handle_on_air(&mut self, top: FrameIndex, needed: u64) {
+    pub fn handle_on_air(&mut self, top: FrameIndex, needed: u64, now: Instant) {
         let new = self.top.map_or(0, |before| top.since(before));
         self.top = self.top.max(Some(top));
         self.most = LEAST_SAVED.max(needed * TUNING_IN * COST);
-        self.credit = self.most.min(self.credit + new.min(MAX_EARNING) * EARNED);
+        if new > 0 {
+            let earned = earned(self.active(now)) * new.min(MAX_EARNING);
+            self.credit = self.most.min(self.credit + earned);
+        }
     }
 
     /// `from` asks for these frames. Those outside of `held` cost nothing.
@@ -185,7 +195,7 @@ impl Answerer {
 
     /// Whether one repair for these may be sent; it is, then.
     fn spend(&mut self, askers: &[SocketAddr], now: Instant) -> bool {
-        let is_short = self.credit < self.most / 2;
+        let is_short = self.credit < self.most / SHORT;
         let share = self.share(now);
         let within = |asker: &SocketAddr| {
             let known = self.askers.get(asker);
@@ -211,9 +221,19 @@ impl Answerer {
 
     /// What everybody gets in a second when it is short.
     fn share(&self, now: Instant) -> u64 {
+        let active = self.active(now);
+        if active < 2 {
+            return u64::MAX; // nobody else is there
+        }
+        let frames = SECOND.as_micros() as u64 / FRAME_MICROS;
+        let per_second = earned(active) * frames / COST;
+        LEAST_SHARE.max(per_second / active)
+    }
+
+    /// How many ask at this time.
+    fn active(&self, now: Instant) -> u64 {
         let active = (self.askers.values()).filter(|asker| now.since(asker.asked_at) < SECOND);
-        let per_second = EARNED * SECOND.as_micros() as u64 / crate::wire::FRAME_MICROS / COST;
-        LEAST_SHARE.max(per_second / (active.count() as u64).max(1))
+        active.count() as u64
     }
 
     fn know(&mut self, from: SocketAddr, now: Instant) {
@@ -236,5 +256,14 @@ impl Answerer {
             self.to_group.pop_first();
         }
         self.to_group.insert(index, now);
+    }
+}
+
+/// What a frame on air earns while so many ask.
+const fn earned(active: u64) -> u64 {
+    if active <= FEW && active * EARNED_FOR_EACH > EARNED {
+        active * EARNED_FOR_EACH
+    } else {
+        EARNED
     }
 }
