@@ -85,6 +85,7 @@ impl Node {
         let held = self.repairable();
         let answerer = &mut self.repairing.answerer;
         answerer.handle_nack(from, nack.frames(), &held, self.latest);
+        self.fed = true;
     }
 
     /// Asks for what is missing and answers what was asked for; answers when to come back.
