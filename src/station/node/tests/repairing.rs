@@ -177,7 +177,7 @@ fn misses(bench: &mut Bench, from: u64, to: u64, until: Instant) {
         let missing: Vec<_> = missing.filter(|missing| missing.play_at > now).collect();
         bench.node.handle_missing(&missing, now);
         bench.wake(now);
-        now = now + MS;
+        now += MS;
     }
 }
 
