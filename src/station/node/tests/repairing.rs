@@ -171,6 +171,7 @@ fn misses(bench: &mut Bench, from: u64, to: u64, until: Instant) {
     while now < until {
         let missing = (from..to).map(|index| Missing {
             index: FrameIndex(index),
+            late_at: at_ms(index * 20),
             play_at: at_ms(index * 20 + 500),
             at_once: false,
         });
@@ -243,6 +244,7 @@ fn a_frame_beyond_the_cover_horizon_is_not_taken_from_the_own_copy() {
     let base = leader.beats().pop().unwrap().1.next.0 - 1;
     let missing = [base + CUSHION_FRAMES, base + CUSHION_FRAMES + 1].map(|index| Missing {
         index: FrameIndex(index),
+        late_at: at_ms(index * 20),
         play_at: at_ms(index * 20 + 500),
         at_once: true,
     });
