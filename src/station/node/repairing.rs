@@ -14,7 +14,7 @@ use super::{CUSHION_FRAMES, Frames, Node, Output};
 use crate::playout::player::PREROLL;
 use crate::playout::store::Missing;
 use crate::station::programme::{KEPT_FRAMES, Programme};
-use crate::station::repair::{Answerer, Asker};
+use crate::station::repair::{Answerer, Asker, REORDER_WAIT};
 use crate::time::Instant;
 use crate::wire::control::{EndReason, Message};
 use crate::wire::election::SILENT_AFTER;
@@ -26,8 +26,10 @@ use crate::wire::{FRAME, FrameIndex, Slot, Term, TrackId};
 const WINDOW: u64 = KEPT_FRAMES;
 /// Holders that are asked, beside the leader.
 const MAX_HOLDERS: usize = 8;
+/// A leader that was heard no longer ago than this has sent the last frame.
+const ALIVE: std::time::Duration = FRAME.saturating_add(REORDER_WAIT);
 /// A leader that was not heard for so long is asked last.
-const ASKED_LAST: std::time::Duration = SILENT_AFTER.saturating_mul(2);
+const ASKED_LAST: std::time::Duration = SILENT_AFTER;
 
 /// Both sides of repair.
 #[derive(Debug, Default)]
@@ -46,6 +48,13 @@ struct Ended {
     programme: Programme,
     term: Term,
     end: Option<FrameIndex>,
+}
+
+impl Repairing {
+    /// A packet of another node came.
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.asker.handle_heard(now);
+    }
 }
 
 impl Node {
@@ -68,13 +77,14 @@ impl Node {
             return None;
         }
         let index = (self.numbering).index(packet.element.index_high, packet.seq);
+        self.repairing.hear(self.latest);
         let Repairing {
             asker, answerer, ..
         } = &mut self.repairing;
         if group {
             answerer.handle_group_repair(index, self.latest);
         }
-        asker.handle_repair(index, from, self.latest)
+        asker.handle_repair(index, from, group, self.latest)
     }
 
     /// The first frame that is still needed, to be played or to repair it: what comes before it may be dropped when memory is short.
@@ -100,9 +110,8 @@ impl Node {
         if let Some(top) = self.seen.top() {
             let buffer = self.station_buffer().unwrap_or(self.config.buffer);
             let needed = PREROLL + buffer.div_duration_f64(FRAME).ceil() as u64;
-            self.repairing
-                .answerer
-                .handle_on_air(top, needed, self.latest);
+            let answerer = &mut self.repairing.answerer;
+            answerer.handle_on_air(top, needed, self.latest);
         }
         self.ask_for_missing(frames);
         self.answer_nacks(frames);
@@ -134,7 +143,11 @@ impl Node {
         }
         let holders = self.repairers();
         let now = self.latest;
-        let holder = self.repairing.asker.choose(&holders, now);
+        let alive = match &self.role {
+            Role::Following(following) if now.since(following.heard_at) < ALIVE => following.addr,
+            _ => None,
+        };
+        let holder = self.repairing.asker.choose(&holders, alive, now);
         self.repairing.asker.handle_asked(&due, holder, now);
         if holder.is_some() {
             for nack in Nack::of(self.config.station, self.config.node, &due) {
@@ -178,7 +191,7 @@ impl Node {
         }
     }
 
-    /// Whom to ask, best first.
+    /// Whom to ask, best first. A leader that was not heard for a while comes last.
     fn repairers(&self) -> Vec<SocketAddr> {
         let Role::Following(following) = &self.role else {
             let ended = self.repairing.ended.as_ref();
@@ -210,11 +223,9 @@ impl Node {
         let Some(top) = self.seen.top() else {
             return FrameIndex(0)..FrameIndex(0);
         };
-        let end = top.plus(1);
-        let end = self
-            .settled_end()
-            .map_or(FrameIndex(0), |settled| settled.min(end));
-        top.minus(WINDOW)..end
+        let window = top.minus(WINDOW)..top.plus(1);
+        let settled = self.settled_end().unwrap_or_default();
+        window.start..settled.min(window.end)
     }
 
     /// One past the last frame of which this node's plan says for sure what it is.
