@@ -47,6 +47,7 @@ struct Ended {
     holders: Vec<SocketAddr>,
     programme: Programme,
     term: Term,
+    top: Option<FrameIndex>,
     end: Option<FrameIndex>,
 }
 
@@ -141,7 +142,7 @@ impl Node {
         if due.is_empty() {
             return;
         }
-        let holders = self.repairers();
+        let holders = self.repairers(false);
         let now = self.latest;
         let alive = match &self.role {
             Role::Following(following) if now.since(following.heard_at) < ALIVE => following.addr,
@@ -171,7 +172,8 @@ impl Node {
         {
             repairing.ended = Some(Box::new(Ended {
                 played_at,
-                holders: self.repairers(),
+                holders: self.repairers(true),
+                top: self.seen.top(),
                 end: self.settled_end(),
                 programme: self.programme.clone(),
                 term,
@@ -191,14 +193,14 @@ impl Node {
         }
     }
 
-    /// Whom to ask, best first. A leader that was not heard for a while comes last.
-    fn repairers(&self) -> Vec<SocketAddr> {
+    /// Whom to ask, best first. A leader that was not heard for a while comes last, unless it `is_here`.
+    fn repairers(&self, is_here: bool) -> Vec<SocketAddr> {
         let Role::Following(following) = &self.role else {
             let ended = self.repairing.ended.as_ref();
             return ended.map_or_else(Vec::new, |ended| ended.holders.clone());
         };
         let leader = following.term.leader;
-        let is_silent = self.latest.since(following.heard_at) > ASKED_LAST;
+        let is_silent = !is_here && self.latest.since(following.heard_at) > ASKED_LAST;
         let heirs = (self.roster.heirs().iter())
             .filter(|heir| **heir != self.config.node && **heir != leader)
             .filter_map(|heir| self.roster.get(*heir));
@@ -220,7 +222,8 @@ impl Node {
 
     /// The frames that this node repairs for others: what was on air lately and cannot have been changed.
     fn repairable(&self) -> Range<FrameIndex> {
-        let Some(top) = self.seen.top() else {
+        let ended = self.repairing.ended.as_ref();
+        let Some(top) = self.seen.top().or_else(|| ended?.top) else {
             return FrameIndex(0)..FrameIndex(0);
         };
         let window = top.minus(WINDOW)..top.plus(1);

@@ -120,6 +120,43 @@ fn the_last_frames_of_a_programme_that_is_over_are_answered() {
     );
 }
 
+#[test]
+fn who_followed_a_programme_that_is_over_answers_for_its_last_frames_too() {
+    let (leader, mut bench) = follower(true);
+    let digest = leader.node.programme().digest();
+    let plan = leader.node.plan_bytes(digest).unwrap();
+    bench.node.handle_plan(digest, &plan, at_ms(1_000)).unwrap();
+    bench.stock(0, 1_000);
+    let last = leader.beats().pop().unwrap().1;
+    let over = Heartbeat {
+        number: last.number + 1,
+        state: State::Over(EndReason::Ended),
+        ..last
+    };
+    let last = over.next.0 - 1;
+    hear(
+        &mut bench,
+        1,
+        &Message::Heartbeat(Box::new(over)),
+        at_ms(1_010),
+    );
+    assert_eq!(bench.node.followed_term(), None);
+    for (from, first) in [(4, last), (5, last + 1)] {
+        let asked = Message::Nack(Nack {
+            station: STATION,
+            node: NodeId(9 << 32),
+            first: FrameIndex(first),
+            bitmap: 0,
+        });
+        bench.is_asked(from, &asked);
+    }
+    let sent = leader.packets();
+    assert_eq!(
+        bench.repairs(),
+        [(Some(addr(4)), sent[last as usize].clone())]
+    );
+}
+
 /// A listener that holds nothing and follows a leader at host 1; an heir is at host 2.
 fn follower(standby: bool) -> (Bench, Bench) {
     let studio = Config {
