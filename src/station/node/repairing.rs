@@ -111,8 +111,12 @@ impl Node {
         if let Some(top) = self.seen.top() {
             let buffer = self.station_buffer().unwrap_or(self.config.buffer);
             let needed = PREROLL + buffer.div_duration_f64(FRAME).ceil() as u64;
+            let stands_by = match &self.role {
+                Role::Following(following) => self.latest.since(following.heard_at) < ASKED_LAST,
+                _ => false,
+            };
             let answerer = &mut self.repairing.answerer;
-            answerer.handle_on_air(top, needed, self.latest);
+            answerer.handle_on_air(top, needed, stands_by, self.latest);
         }
         self.ask_for_missing(frames);
         self.answer_nacks(frames);
