@@ -6,7 +6,7 @@
 //! * `host`: one machine: a node, a player, the frames that it holds
 //! * `watch`: what is noted of a host for the invariants
 //! * `checks`: PROTOCOL's invariants, looked at on every packet and every wake: is what is said right? `liveness`: does one lead?
-//!   `hearing`: what came of it?
+//!   `hearing`: what came of it? `holders`: is what is repaired what was on air?
 //! * `ears`: what a host does with what it hears
 //! * `telling`: the transcript: what happened, in words that do not depend on random ids
 //! * `directed`: runs that aim at one invariant: crash after crash, a hundred takeovers
@@ -30,6 +30,7 @@ mod faults;
 mod flaws;
 mod forged;
 mod hearing;
+mod holders;
 mod host;
 mod liveness;
 mod network;

@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
 
 use lanradio::station::node::{Event, Fetch, Output};
 use lanradio::station::random::Random;
+use lanradio::wire::media::MediaPacket;
 use lanradio::wire::{FrameIndex, PlanDigest, TrackId};
 
 use crate::checks::{Checks, Violation};
@@ -97,6 +99,8 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     /// So many nodes have to agree.
     pub(crate) quorum: u16,
+    /// The buffer of stations that are founded.
+    pub(crate) buffer_ms: u64,
     /// So many new leaders crash with their first frame.
     pub(crate) kill_new_leaders: u64,
     /// How every node is broken.
@@ -136,6 +140,7 @@ impl World {
             disturbed_at: 0,
             healed: false,
             quorum: 1,
+            buffer_ms: 500,
             kill_new_leaders: 0,
             #[cfg(debug_assertions)]
             flaw: None,
@@ -185,6 +190,7 @@ impl World {
         };
         let mut config = config(number, 0, self.seed);
         (config.sends, config.standby, config.quorum) = (sends, standby, self.quorum);
+        config.buffer = Duration::from_millis(self.buffer_ms);
         (config.looped, config.first_frame) = (feed.looped, FrameIndex(feed.first_frame));
         if feed.first_frame > 0 {
             self.checks.wraps_of(config.station, feed.first_frame);
@@ -390,7 +396,11 @@ impl World {
                         &bytes,
                     );
                 }
-                Output::Repair(bytes) => self.hosts[number].hear_copy(&bytes, self.now_us),
+                Output::Repair(bytes) => {
+                    let media = MediaPacket::parse(&bytes).expect("our own packet");
+                    self.has_repaired(number, &media);
+                    self.hosts[number].hear_copy(&bytes, self.now_us);
+                }
                 Output::Rtcp(_) => {}
                 Output::Fetch(Fetch::Plan { from, digest }) => {
                     let errand = self.errand(number, from);

@@ -9,6 +9,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use super::flaws::Flaw;
 use super::roles::Role;
 use super::{CUSHION_FRAMES, Frames, Node, Output};
 use crate::playout::player::PREROLL;
@@ -191,7 +192,9 @@ impl Node {
         for answer in self.repairing.answerer.answers(self.latest) {
             let on_air = held.contains(&answer.index);
             let packet = on_air.then(|| self.repair_of(answer.index, frames));
-            if let Some(packet) = packet.flatten() {
+            if self.has(Flaw::RepairsOnTheMediaPort) {
+                self.outputs.extend(packet.flatten().map(Output::Media));
+            } else if let Some(packet) = packet.flatten() {
                 self.send_control(answer.to, &Message::Repair(Repair { packet }));
             }
         }
@@ -232,6 +235,9 @@ impl Node {
         };
         let window = top.minus(WINDOW)..top.plus(1);
         let settled = self.settled_end().unwrap_or_default();
+        if self.has(Flaw::RepairsTheFuture) {
+            return window.start..top.plus(WINDOW);
+        }
         window.start..settled.min(window.end)
     }
 
@@ -241,6 +247,9 @@ impl Node {
             Role::Following(following) => {
                 let (base, plan) = following.base?;
                 let ours = plan == self.programme.digest();
+                if self.has(Flaw::RepairsPastTheHorizon) {
+                    return Some(base.plus(WINDOW));
+                }
                 ours.then(|| base.plus(1 + CUSHION_FRAMES))
             }
             Role::Waiting { .. } => self.repairing.ended.as_ref()?.end,
