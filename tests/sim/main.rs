@@ -12,6 +12,7 @@
 //! * `directed`: runs that aim at one invariant: crash after crash, a hundred takeovers
 //! * `forged`: somebody sends in the station's name
 //! * `scenarios`: named runs, with their transcripts in `transcripts/`; `agreement`: those with a quorum
+//! * `repair`: what the network drops, and what of it is heard: a table
 //! * `seeds`: random runs by the thousand
 //! * `traffic`: what all that costs on the network
 //! * `flaws`: deliberately broken nodes, each caught by an invariant
@@ -34,6 +35,7 @@ mod holders;
 mod host;
 mod liveness;
 mod network;
+mod repair;
 #[path = "../../benches/figures/report.rs"]
 mod report;
 mod scenarios;
