@@ -10,6 +10,7 @@
 
 use std::net::IpAddr;
 
+use super::adaptive::BufferChoice;
 use super::foreign::{Foreign, ForeignRejection};
 use super::player::{Config, Player, Rejection};
 use super::statistics::Statistics;
@@ -42,7 +43,7 @@ impl Dial {
             config,
             tuned: None,
             candidates: Vec::new(),
-            foreign: Foreign::new(config.buffer_override.unwrap_or(config.default_buffer)),
+            foreign: Foreign::new(config.buffer, config.default_buffer),
             past: Statistics::default(),
         }
     }
@@ -55,6 +56,11 @@ impl Dial {
     /// The same, to be driven.
     pub fn player_mut(&mut self) -> Option<&mut Player> {
         self.tuned.as_mut()
+    }
+
+    /// Whether the buffer adapts to the network.
+    pub fn adapts(&self) -> bool {
+        matches!(self.config.buffer, BufferChoice::Auto { .. })
     }
 
     /// Counts what never reached a player: garbage, foreign streams.

@@ -7,6 +7,9 @@ impl Player {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);
         self.advance();
+        if self.rest() {
+            self.advance();
+        }
     }
 
     /// The listener leaves: one more frame is decided before its time, so that the sound can fade out in it; nothing further is
@@ -33,7 +36,7 @@ impl Player {
                 let ends_at = self
                     .over_at(next)
                     .map_or_else(|| self.silent_at(next), |(at, _)| at);
-                let next_at = self.play_time(next).filter(|_| !self.stands_still(next));
+                let next_at = self.decided_at(next).filter(|_| !self.stands_still(next));
                 Some(next_at.map_or(ends_at, |at| at.min(ends_at)))
             }
             Phase::Searching | Phase::OffAir { .. } | Phase::Finished => gives_up,
@@ -75,7 +78,7 @@ impl Player {
                 Phase::Playing { next } => {
                     let silent_at = self.silent_at(next);
                     let next_at = self
-                        .play_time(next)
+                        .decided_at(next)
                         .filter(|at| *at <= self.now && *at < silent_at)
                         .filter(|_| !self.stands_still(next));
                     if next_at.is_some_and(|at| self.now.since(at) > FRAME * MAX_GAP as u32)
@@ -176,6 +179,7 @@ impl Player {
         if let Some(info) = info {
             self.queue.push(Output::Play { index });
             self.statistics.count_received(info.via);
+            self.buffering.handle_played();
             self.hole = 0;
         } else {
             self.queue.push_concealed(index, self.hole);
