@@ -11,6 +11,7 @@ mod beats;
 mod buffering;
 mod decide;
 mod intake;
+mod missing;
 mod queue;
 #[cfg(test)]
 mod tests;

@@ -155,7 +155,7 @@ impl Player {
     }
 
     /// Whether a frame comes long before it is due.
-    fn is_early(&self, slot: Slot, arrived: Instant) -> bool {
+    pub(super) fn is_early(&self, slot: Slot, arrived: Instant) -> bool {
         let due = self.timeline.local(slot.due_us());
         due.is_some_and(|due| due > arrived + EARLIEST)
     }
@@ -178,7 +178,7 @@ impl Player {
     }
 
     /// Whether the ring has a place for the frame; what lies before the window is not too far, only old.
-    fn in_window(&self, index: FrameIndex) -> bool {
+    pub(super) fn in_window(&self, index: FrameIndex) -> bool {
         match self.phase {
             Phase::Searching | Phase::Finished => true,
             Phase::Joining { low: None, near } => index.0.abs_diff(near.0) < WINDOW,
@@ -315,9 +315,12 @@ impl Player {
     }
 
     /// Puts a frame in its place, or counts what it is if it comes too late for that.
-    fn keep(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
+    pub(super) fn keep(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
         let index = head.index;
-        self.evidence.clear();
+        let streamed = head.via == Via::Stream;
+        if streamed {
+            self.evidence.clear();
+        }
         if index < self.next().unwrap_or(self.floor) {
             return self.keep_old(&head, payload);
         }
@@ -329,7 +332,7 @@ impl Player {
         };
         let held = self.frames.info(index);
         if held.is_some_and(|held| held.term >= head.term || held.plan == head.plan) {
-            self.statistics.duplicate += 1;
+            self.count_duplicate(head.via);
             return Ok(());
         }
         if let Some(displaced) = self
@@ -344,7 +347,9 @@ impl Player {
             self.queue.save(displaced, saved);
         }
         self.frames.insert(index, info, payload);
-        self.sample(head.slot().due_us(), head.arrived);
+        if streamed {
+            self.sample(head.slot().due_us(), head.arrived);
+        }
         if held.is_none() {
             self.measure(&head);
         }
@@ -352,7 +357,7 @@ impl Player {
             self.runs.learn(index, head.idle, true);
         }
         self.runs.stretch(index);
-        self.count_order(index, held.is_none());
+        self.count_order(&head, held.is_none());
         match self.phase {
             Phase::Joining { low, near } => {
                 self.phase = Phase::Joining {
@@ -370,8 +375,19 @@ impl Player {
         Ok(())
     }
 
-    fn count_order(&mut self, index: FrameIndex, first_copy: bool) {
-        if first_copy && self.high.is_some_and(|high| high > index) {
+    /// What several are sent is no copy that somebody sent too much.
+    fn count_duplicate(&mut self, via: Via) {
+        if matches!(via, Via::Stream | Via::Unicast) {
+            self.statistics.duplicate += 1;
+        }
+    }
+
+    fn count_order(&mut self, head: &Head, first_copy: bool) {
+        let index = head.index;
+        if head.via == Via::Replica {
+            return; // says nothing of the station
+        }
+        if first_copy && head.via == Via::Stream && self.high.is_some_and(|high| high > index) {
             self.statistics.reordered += 1;
         }
         // Life is progress: copies of what was heard before can come from anywhere.
@@ -384,7 +400,7 @@ impl Player {
     /// A copy of a frame that is already decided. It is still worth keeping: as history for others.
     fn keep_old(&mut self, head: &Head, payload: &[u8]) -> Result<(), Rejection> {
         if self.frames.contains(head.index) || self.queue.saved(head.index).is_some() {
-            self.statistics.duplicate += 1;
+            self.count_duplicate(head.via);
             return Ok(());
         }
         let missed = self
@@ -401,7 +417,7 @@ impl Player {
         let Ok(at) = missed else {
             return Err(Rejection::TooOld(head.index));
         };
-        self.count_order(head.index, true);
+        self.count_order(head, true);
         if self
             .missing
             .remove(at)

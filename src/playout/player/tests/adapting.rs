@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use super::super::*;
 use super::harness::*;
 use crate::playout::adaptive::PATIENCE;
-use crate::playout::evidence::Head;
 use crate::playout::store::Via;
 use crate::wire::control::{EndReason, Heartbeat};
 use crate::wire::media::MediaPacket;
@@ -185,9 +184,7 @@ fn repair(listener: &mut Listener, n: u64, via: Via, now: Instant) {
     let header = (term, plan, flags);
     let media = MediaPacket::place(&numbering, FrameIndex(n), Slot(n), false, header, &payload);
     listener.run_until(now - MICRO);
-    let head = listener.player.place(&media, now).unwrap();
-    listener.player.tick(now);
-    assert_eq!(listener.player.take(Head { via, ..head }, &payload), Ok(()));
+    assert_eq!(listener.player.handle_repair(&media, via, now, now), Ok(()));
 }
 
 #[test]
