@@ -11,6 +11,9 @@
 //! network that becomes slower costs steps before it costs frames. Only if no such step is enough there is one larger one: a gap that
 //! fades out and in, and after which everything is in time, is better than a hole for each frame that follows.
 //!
+//! *Holes count, too.* Nobody repairs a frame whose play time is over, so one that was asked for too late never tells how late it was.
+//! Where repairs come, a hole that none of them filled makes the buffer longer by a frame, as far as that is not heard.
+//!
 //! *It shrinks slowly*: when for ten seconds of sound less was enough, by no more than [`GLIDE`] a frame (from 500 ms to 100 ms in three
 //! quarters of an hour), which is a pitch 0.015 % higher. Where nothing is heard anyway (between programmes), it goes where it should be
 //! at once, but looks further back for that.
@@ -138,6 +141,12 @@ impl AdaptiveBuffer {
         };
         self.second = self.second.max(believed);
         self.grow(believed);
+    }
+
+    /// A frame that could have been repaired was not in time.
+    pub fn handle_hole(&mut self) {
+        self.second = self.second.max(self.current);
+        self.grow(self.current);
     }
 
     /// One frame that is here is played: time goes by.
@@ -357,6 +366,22 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_that_was_not_repaired_makes_it_a_frame_longer_and_many_at_once_no_more() {
+        let mut network = Network::new(START_MS);
+        (0..150).for_each(|_| network.buffer.handle_hole());
+        assert_eq!(network.buffer.current, 120 * MS);
+        // It goes on for ten seconds as fast as nobody hears, and then back.
+        let grown = network.frames(500, 5);
+        assert!((121 * MS..=122 * MS).contains(&grown), "{grown}");
+        assert!(network.frames(500, 5) < grown);
+        for _ in 0..1_000_000 {
+            network.buffer.handle_hole();
+            network.frame(5);
+        }
+        assert_eq!(network.buffer.current, 2_000 * MS);
+    }
+
+    #[test]
     fn it_does_not_shrink_for_ten_seconds_and_then_by_150_ppm_at_most() {
         let mut network = Network::new(500);
         network.frame(480);
@@ -442,7 +467,7 @@ mod tests {
         #[test]
         fn whatever_comes_it_stays_within_its_limits_and_its_memory(
             limits in (40u64..5_000, 40u64..5_000),
-            steps in prop::collection::vec((0u8..20, any::<i64>(), 0u64..3_000_000_000), 1..400),
+            steps in prop::collection::vec((0u8..24, any::<i64>(), 0u64..3_000_000_000), 1..400),
         ) {
             let (min, max) = (limits.0.min(limits.1), limits.0.max(limits.1));
             let range = Duration::from_millis(min)..=Duration::from_millis(max);
@@ -453,6 +478,7 @@ mod tests {
                     1 => buffer.handle_shift(us),
                     2 => buffer.handle_start(Duration::from_micros(at)),
                     3..=5 => (0..70).for_each(|_| buffer.handle_played()),
+                    20.. => buffer.handle_hole(),
                     6..=9 => buffer.handle_frame(us, Instant::from_micros(at)),
                     _ => buffer.handle_frame(us % 3_000_000, Instant::from_micros(at)),
                 }

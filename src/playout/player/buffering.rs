@@ -13,6 +13,8 @@ use crate::playout::store::Via;
 
 /// Repairs of frames that were due while nothing was heard for this long do not count: nobody was there to ask for them in time.
 const DEAF: Duration = Duration::from_millis(500);
+/// If one came in this time, others will.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(10);
 /// When the station clock moves by more than this at once, it is the network that changed, and not the clocks' drift.
 const SHIFT_US: u64 = 5_000;
 
@@ -24,6 +26,8 @@ pub(super) struct Buffering {
     streamed_at: Instant,
     /// Repairs of frames that were due before do not count.
     repairs_from: Instant,
+    /// When the last repair came.
+    repaired_at: Option<Instant>,
 }
 
 impl Buffering {
@@ -32,6 +36,7 @@ impl Buffering {
             adaptive: config.buffer.adaptive(config.default_buffer),
             streamed_at: Instant::default(),
             repairs_from: Instant::default(),
+            repaired_at: None,
         }
     }
 
@@ -94,6 +99,9 @@ impl Player {
         ) else {
             return;
         };
+        if matches!(head.via, Via::Unicast | Via::Multicast) {
+            buffering.repaired_at = Some(head.arrived);
+        }
         let counts = match head.via {
             Via::Stream => true,
             // Whoever has the frame itself waits for nobody.
@@ -102,6 +110,21 @@ impl Player {
         };
         if counts {
             adaptive.handle_frame(head.arrived.micros_after(due), head.arrived);
+        }
+    }
+
+    /// Frame `index` is concealed, and the one before was not. If the stream goes on and repairs come, a longer buffer helps.
+    pub(super) fn measure_hole(&mut self, index: FrameIndex) {
+        let due = self.runs.slot(index).map(|slot| slot.due_us());
+        let due = due.and_then(|due_us| self.timeline.local(due_us));
+        let buffering = &mut self.buffering;
+        let is_repaired =
+            (buffering.repaired_at).is_some_and(|at| self.now.since(at) <= REPAIRED_WITHIN);
+        let goes_on = self.high.is_some_and(|high| high > index);
+        if let (Some(adaptive), true, true) = (&mut buffering.adaptive, is_repaired, goes_on)
+            && due.is_some_and(|due| due >= buffering.repairs_from)
+        {
+            adaptive.handle_hole();
         }
     }
 

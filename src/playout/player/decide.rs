@@ -189,6 +189,9 @@ impl Player {
             self.hole = 0;
         } else {
             self.queue.push_concealed(index, self.hole);
+            if self.hole == 0 {
+                self.measure_hole(index);
+            }
             self.statistics.concealed += 1;
             self.hole += 1;
             let due = self.play_time(index).unwrap_or(self.now).min(self.now);

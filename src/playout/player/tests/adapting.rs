@@ -222,6 +222,29 @@ fn repairs_of_what_was_due_while_nothing_was_heard_do_not_count() {
 }
 
 #[test]
+fn a_hole_makes_it_longer_where_repairs_come_and_the_stream_goes_on() {
+    // What is repaired, what is heard at last, and what it is after the hole at 60.
+    let table = [
+        (None, 70, ms(100)),
+        (Some(40), 70, ms(120)),
+        (Some(40), 59, ms(100)),
+    ];
+    for (repaired, last, expected) in table {
+        let mut listener = tuned(ms(100));
+        let lost = |n: u64| n == 60 || Some(n) == repaired;
+        for n in 0..=last {
+            hear(&mut listener, n..n + 1, |n| Some(1).filter(|_| !lost(n)));
+            if Some(n) == repaired {
+                repair(&mut listener, n, Via::Unicast, due(n) + ms(10));
+            }
+        }
+        listener.run_until(due(60) + ms(131));
+        assert_eq!(holes(&listener), [60], "{repaired:?}");
+        assert_eq!(listener.player.buffer(), expected, "{repaired:?}");
+    }
+}
+
+#[test]
 fn between_programmes_it_goes_where_it_should_be_at_once() {
     let mut listener = tuned(ms(400));
     hear(&mut listener, 0..1_000, |n| {
