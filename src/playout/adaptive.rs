@@ -117,6 +117,11 @@ impl AdaptiveBuffer {
         }
     }
 
+    /// Whether it knows enough of the network to shrink.
+    pub fn has_learned(&self) -> bool {
+        self.seconds.len() >= SHRINK_AFTER
+    }
+
     /// How long it is now.
     pub fn current(&self) -> Duration {
         Duration::from_micros(self.current as u64)
@@ -165,7 +170,7 @@ impl AdaptiveBuffer {
             let step = self.unheard.min(goal - self.current);
             self.unheard -= step;
             self.current += step;
-        } else if self.seconds.len() >= SHRINK_AFTER {
+        } else if self.has_learned() {
             self.current = goal.max(self.current - GLIDE);
         }
     }
@@ -173,7 +178,7 @@ impl AdaptiveBuffer {
     /// Nothing is heard now.
     pub fn handle_rest(&mut self) {
         self.unheard = UNHEARD_STEP;
-        if self.seconds.len() >= SHRINK_AFTER {
+        if self.has_learned() {
             self.current = self.goal(SECONDS);
         }
     }

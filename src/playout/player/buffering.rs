@@ -144,13 +144,26 @@ impl Player {
         }
     }
 
-    /// Where nothing is heard, the buffer goes where it should be; whether it has changed.
-    pub(super) fn rest(&mut self) -> bool {
-        let before = self.buffer();
+    /// Where nothing is heard, the buffer goes where it should be. To be called before anything is decided: the play times of what
+    /// was decided are asked for until it was told.
+    pub(super) fn rest(&mut self) {
         let rests = self.is_waiting() || self.is_resting();
         if let Some(adaptive) = self.buffering.adaptive.as_mut().filter(|_| rests) {
             adaptive.handle_rest();
         }
-        self.buffer() != before
+    }
+
+    /// What its buffer has learned of the network, if that is enough for another station.
+    pub fn learned(&self) -> Option<&AdaptiveBuffer> {
+        let adaptive = self.buffering.adaptive.as_ref();
+        adaptive.filter(|adaptive| adaptive.has_learned())
+    }
+
+    /// Another station was heard before it on this network.
+    pub fn handle_learned(&mut self, learned: &AdaptiveBuffer) {
+        if let Some(adaptive) = &mut self.buffering.adaptive {
+            adaptive.clone_from(learned);
+            adaptive.handle_rest();
+        }
     }
 }

@@ -6,10 +6,8 @@ impl Player {
     /// Time has come: decides every frame whose play time it is. Call it after all sockets were read.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);
+        self.rest();
         self.advance();
-        if self.rest() {
-            self.advance();
-        }
     }
 
     /// The listener leaves: one more frame is decided before its time, so that the sound can fade out in it; nothing further is

@@ -258,6 +258,20 @@ fn between_programmes_it_goes_where_it_should_be_at_once() {
         sent_at_us: 1_001 * FRAME_MICROS,
         ..beat(1_000)
     });
+    // What was decided last keeps its place until it was told: a device asks for it.
+    let last = FrameIndex(999);
+    let decided_at = listener.player.play_time(last).unwrap() - Duration::from_micros(200);
+    listener.run_until(decided_at);
+    while listener.decided.len() < 1_000 {
+        let at = listener.player.poll_timeout().unwrap();
+        listener.player.handle_timeout(at);
+        let moved = listener.player.play_time(last).unwrap().micros_after(at);
+        listener.drain();
+        assert!(
+            listener.decided.len() < 1_000 || moved.abs() <= 3,
+            "{moved}"
+        );
+    }
     listener.run_until(due(1_030));
     assert_eq!(listener.words().last(), Some(&off_air(OffAirReason::Ended)));
     assert_eq!(listener.stretches(), [(0, 1_000, true)]);
