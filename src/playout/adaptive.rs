@@ -1,26 +1,26 @@
 //! How long must the buffer be on this network, and how does it get there unheard?
 //!
-//! Each frame tells how late it came after it was due, whether by the stream or by a repair, so loss and the time that a repair
-//! takes count like jitter does. The buffer should be as long as the latest one needed, and a frame more ([`MARGIN`]).
+//! Each frame tells how late it came after it was due, whether by the stream or by a repair: loss, and the time that a repair takes,
+//! count like jitter does. The buffer should be as long as the latest frame needed, and a frame more (`MARGIN`).
 //!
-//! *It grows at once*: what came after its play time would have been in time, from then on. It also grows before that, when what came
-//! is nearly too late. Every step moves all that follows, and the ear must not notice, so this is what decides how large it is:
-//! a sound device's queue and its servo take up [`UNHEARD_STEP`] without a cut, and the servo makes up for that with [`GLIDE`]
-//! a frame. As long as nothing is too late, the buffer takes no larger step than that, and the rest follows as the servo does.
-//! A missing frame is waited for a little beyond its play time ([`PATIENCE`]: the device's queue plays meanwhile), so a
-//! network that becomes slower costs steps before it costs frames. Only if no such step is enough there is one larger one: a gap that
-//! fades out and in, and after which everything is in time, is better than a hole for each frame that follows.
+//! *It grows at once*: what came after its play time would have been in time, from then on. It grows before that, when what came was
+//! nearly too late. Each step moves all that follows, and what nobody must hear decides how large it is: a sound device's queue
+//! and its servo take up `UNHEARD_STEP` without a cut, and the servo makes up for that with `GLIDE` a frame. As long as nothing is
+//! too late, the buffer takes no larger step than that, and the rest follows as the servo does. A missing frame is
+//! waited for a little beyond its play time ([`PATIENCE`]; the device's queue plays meanwhile), so a network that becomes slower
+//! costs steps before it costs frames. Only where no such step is enough there is one larger one: a gap that fades out and in, after
+//! which all is in time, is better than a hole for each frame that follows.
 //!
 //! *Holes count, too.* Nobody repairs a frame whose play time is over, so one that was asked for too late never tells how late it was.
 //! Where repairs come, a hole that none of them filled makes the buffer longer by a frame, as far as that is not heard.
 //!
-//! *It shrinks slowly*: when for ten seconds of sound less was enough, by no more than [`GLIDE`] a frame (from 500 ms to 100 ms in three
-//! quarters of an hour), which is a pitch 0.015 % higher. Where nothing is heard anyway (between programmes), it goes where it should be
-//! at once, but looks further back for that.
+//! *It shrinks slowly*: when for ten seconds of sound less was enough, by no more than `GLIDE` a frame: 9 ms a minute, a pitch that
+//! is 0.015 % higher. Where nothing is heard anyway (between programmes) it goes where it should be at once, but looks back further
+//! for that.
 //!
-//! *One frame proves nothing.* A frame that is far too late is believed if another one was, too: at once up to half a second (a
-//! network that stood still delivers all frames of that time together), and without limit if the other one came at another time. So
-//! a single frame, however late, changes nothing, and a single long stall costs half a second of delay at most.
+//! *One frame proves nothing.* One that is far too late is believed if another one was, too: at once up to half a second (a network
+//! that stood still delivers all frames of that time together), and without limit if the other one came at another time. So a single
+//! frame, however late, changes nothing, and a single stall, however long, costs half a second at most.
 
 use std::collections::VecDeque;
 use std::time::Duration;
