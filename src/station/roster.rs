@@ -23,8 +23,8 @@ use crate::wire::{NodeId, PlanDigest, Term, TrackId};
 pub const MAX_NODES: usize = 1_024;
 /// Of these, at one address: a machine with more is a test of ours, or somebody who makes them up.
 pub const MAX_NODES_PER_ADDRESS: usize = 64;
-/// All hellos of a station together, in one second.
-const HELLOS_PER_SECOND: usize = 20;
+/// All hellos of a station together, in one second; the same of whatever else all nodes send.
+const TURNS_PER_SECOND: u32 = 20;
 /// A node says hello at least this seldom.
 const HELLO_EVERY: Duration = Duration::from_secs(1);
 /// A node is gone when this many of its hellos are missing.
@@ -255,8 +255,14 @@ impl Roster {
 
     /// How long from one hello to the next: all nodes together say at most 20 a second.
     pub fn hello_every(&self) -> Duration {
+        self.turn(HELLO_EVERY)
+    }
+
+    /// How long a node leaves between two messages of a kind that all nodes send: `least`, or longer where all of them together
+    /// would send more than 20 a second.
+    pub fn turn(&self, least: Duration) -> Duration {
         let nodes = u32::try_from(self.peers.len() + 1).unwrap_or(u32::MAX);
-        HELLO_EVERY.max(HELLO_EVERY * nodes / HELLOS_PER_SECOND as u32)
+        least.max(Duration::from_secs(1) * nodes / TURNS_PER_SECOND)
     }
 
     /// Whether a node was heard lately enough to be alive.
