@@ -1,11 +1,15 @@
 //! What is counted, and what exactly does each counter mean? (DESIGN 2)
 //!
-//! Two equations hold at any moment and are tested: blocks played = `received` + `concealed`, and `concealed` = `late` +
-//! `lost` + those concealed less than a second ago of which no copy has come yet. Frames decoded unheard (pre-roll) are in none of
-//! them.
+//! These equations hold at any moment and are tested: blocks played = `received` + `concealed`; `concealed` = `late` + `lost` +
+//! those concealed less than a second ago of which no copy has come yet; `repaired` = the sum of its three ways, a part of
+//! `received`; and the frames in all loss bursts, with the one that has not ended, = `repaired` + `concealed`, if every packet
+//! decodes. Frames decoded unheard (pre-roll) are in none of them.
+//!
+//! (Of another program's stream, `received` and `concealed` count blocks, and the others its packets.)
 
 use std::collections::BTreeMap;
 
+use super::histogram::{LossBursts, RepairLatency};
 use super::store::Via;
 
 /// Totals since the player was made.
@@ -33,6 +37,10 @@ pub struct Statistics {
     pub reordered: u64,
     /// How often the device wanted samples that were not there; counted by the output.
     pub underruns: u64,
+    /// Frames in a row that the network lost, before any repair.
+    pub loss_bursts: LossBursts,
+    /// How long repairs took.
+    pub repair_latency: RepairLatency,
     /// Packets that were not used, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
 }
@@ -56,6 +64,8 @@ impl Statistics {
         self.duplicate += other.duplicate;
         self.reordered += other.reordered;
         self.underruns += other.underruns;
+        self.loss_bursts.add(&other.loss_bursts);
+        self.repair_latency.add(&other.repair_latency);
         self.add_rejected(other);
     }
 
@@ -76,21 +86,128 @@ impl Statistics {
         *self.rejected.entry(reason).or_default() += 1;
     }
 
+    /// The next frame was decided: it came by this way, or did not come. Whether the network lost it, before any repair.
+    pub fn note_decided(&mut self, via: Option<Via>) {
+        self.loss_bursts.handle_frame(via == Some(Via::Stream));
+    }
+
     /// A frame with data was played that came by this way.
     pub fn count_received(&mut self, via: Via) {
         self.received += 1;
-        let by = match via {
-            Via::Stream => return,
-            Via::Replica => &mut self.repaired_by_replica,
-            Via::Unicast => &mut self.repaired_by_unicast,
-            Via::Multicast => &mut self.repaired_by_multicast,
-        };
-        *by += 1;
-        self.repaired += 1;
+        if let Some(by) = self.repaired_by(via) {
+            *by += 1;
+            self.repaired += 1;
+        }
+    }
+
+    /// A frame that was counted as received by this way does not decode: it is concealed, and lost, as no usable copy came.
+    pub fn count_undecodable(&mut self, via: Via) {
+        if self.received == 0 {
+            return;
+        }
+        self.received -= 1;
+        if let Some(by) = self.repaired_by(via) {
+            *by = by.saturating_sub(1);
+            self.repaired = self.repaired.saturating_sub(1);
+        }
+        self.concealed += 1;
+        self.lost += 1;
+    }
+
+    fn repaired_by(&mut self, via: Via) -> Option<&mut u64> {
+        match via {
+            Via::Stream => None,
+            Via::Replica => Some(&mut self.repaired_by_replica),
+            Via::Unicast => Some(&mut self.repaired_by_unicast),
+            Via::Multicast => Some(&mut self.repaired_by_multicast),
+        }
     }
 
     /// Blocks played, with or without data.
     pub fn played(&self) -> u64 {
         self.received + self.concealed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WAYS: [Option<Via>; 5] = [
+        None,
+        Some(Via::Stream),
+        Some(Via::Replica),
+        Some(Via::Unicast),
+        Some(Via::Multicast),
+    ];
+
+    /// Statistics after these frames; every repair took 3 ms.
+    fn decided(frames: &[usize]) -> Statistics {
+        let mut statistics = Statistics::default();
+        for way in frames {
+            let via = WAYS[way % WAYS.len()];
+            statistics.note_decided(via);
+            match via {
+                Some(via) => statistics.count_received(via),
+                None => statistics.concealed += 1,
+            }
+            if via.is_some_and(|via| via != Via::Stream) {
+                statistics.repair_latency.record(Duration::from_millis(3));
+            }
+        }
+        statistics
+    }
+
+    fn ways(statistics: &Statistics) -> u64 {
+        statistics.repaired_by_replica
+            + statistics.repaired_by_unicast
+            + statistics.repaired_by_multicast
+    }
+
+    #[test]
+    fn a_frame_that_does_not_decode_was_neither_received_nor_repaired() {
+        for via in WAYS.into_iter().flatten() {
+            let mut statistics = decided(&[1, 2, 3, 4]);
+            statistics.count_undecodable(via);
+            let repaired = if via == Via::Stream { 3 } else { 2 };
+            assert_eq!(
+                (statistics.received, statistics.repaired, ways(&statistics)),
+                (3, repaired, repaired),
+                "{via:?}"
+            );
+            assert_eq!((statistics.concealed, statistics.lost), (1, 1));
+            assert_eq!(statistics.played(), 4);
+        }
+        let mut none = Statistics::default();
+        none.count_undecodable(Via::Unicast);
+        assert_eq!(none, Statistics::default());
+    }
+
+    proptest! {
+        #[test]
+        fn the_equations_hold_and_stay_true_when_players_are_added_up(
+            one in prop::collection::vec(0usize..5, 0..200), two in prop::collection::vec(0usize..5, 0..200),
+        ) {
+            // Bursts are counted when they have ended.
+            let ended = |frames: &[usize]| [frames, &[1]].concat();
+            let (one, two) = (ended(&one), ended(&two));
+            let mut sum = decided(&one);
+            sum.add(&decided(&two));
+            let all = [one, two].concat();
+            prop_assert_eq!(&sum, &decided(&all));
+            prop_assert_eq!(sum.played(), all.len() as u64);
+            prop_assert_eq!(sum.repaired, ways(&sum));
+            prop_assert!(sum.repaired <= sum.received);
+            prop_assert_eq!(sum.repair_latency.count(), sum.repaired);
+            let bursts = all.split(|way| *way == 1).filter(|burst| !burst.is_empty());
+            let lengths: Vec<u64> = bursts.map(|burst| burst.len() as u64).collect();
+            prop_assert_eq!(lengths.iter().sum::<u64>(), sum.repaired + sum.concealed);
+            prop_assert_eq!(sum.loss_bursts.buckets().map(|(_, count)| count).sum::<u64>(), lengths.len() as u64);
+            prop_assert_eq!(sum.loss_bursts.longest(), lengths.into_iter().max().unwrap_or(0));
+        }
     }
 }

@@ -173,6 +173,7 @@ impl Player {
         if anew || self.is_fresh(index) {
             self.queue.push(Output::Reset);
         }
+        self.statistics.note_decided(info.map(|info| info.via));
         if let Some(info) = info {
             self.queue.push(Output::Play { index });
             self.statistics.count_received(info.via);
