@@ -20,6 +20,7 @@ use crate::io::sockets::{Join, MAX_DATAGRAM};
 use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
 use crate::playout::player::Config;
+use crate::playout::recent::Recent;
 use crate::station::node::Event;
 use crate::time::Instant;
 use crate::wire::control::{EndReason, Message};
@@ -95,6 +96,7 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         gone: false,
         leave_asked: false,
         unknown_control_told: false,
+        recent: Recent::default(),
         member,
         session,
     };
@@ -114,6 +116,8 @@ struct Listener {
     session: Session,
     member: Member,
     dial: Dial,
+    /// What was counted in the last ten seconds, for the others.
+    recent: Recent,
     voice: Voice,
     foreign: ForeignVoice,
     output: Output,

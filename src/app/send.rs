@@ -22,8 +22,8 @@ use crate::playout::statistics::Statistics;
 use crate::station::node::Event;
 use crate::time::Instant;
 use crate::wire::control::Message;
-use crate::wire::election::Report;
 use crate::wire::media::{MediaError, MediaPacket};
+use crate::wire::report::Report;
 use crate::wire::{FRAME, TrackId};
 
 /// How often the encoder is looked at.

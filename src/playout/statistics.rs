@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use super::histogram::{LossBursts, RepairLatency};
 use super::store::Via;
+use crate::wire::report::{Lately, MAX_REPAIR_US, RepairTimes, Report, Totals};
 
 /// Totals since the player was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,6 +124,35 @@ impl Statistics {
         }
     }
 
+    /// What a listener tells its leader of itself, but for its buffer and its copy of the programme.
+    pub fn report(&self, lately: Lately) -> Report {
+        let quantile_us = |q| {
+            let latency = self.repair_latency.quantile(q)?;
+            Some(u32::try_from(latency.as_micros()).unwrap_or(MAX_REPAIR_US))
+        };
+        let repair = quantile_us(0.5).zip(quantile_us(0.99));
+        Report {
+            listens: true,
+            totals: Totals {
+                received: self.received,
+                late: self.late,
+                lost: self.lost,
+                repaired_by_replica: self.repaired_by_replica,
+                repaired_by_unicast: self.repaired_by_unicast,
+                repaired_by_multicast: self.repaired_by_multicast,
+                concealed: self.concealed,
+                duplicate: self.duplicate,
+                reordered: self.reordered,
+                underruns: self.underruns,
+            },
+            lately,
+            longest_burst: u32::try_from(self.loss_bursts.longest()).unwrap_or(u32::MAX),
+            repair: repair.map(|(p50_us, p99_us)| RepairTimes { p50_us, p99_us }),
+            ..Report::default()
+        }
+        .bounded()
+    }
+
     /// Blocks played, with or without data.
     pub fn played(&self) -> u64 {
         self.received + self.concealed
@@ -185,6 +215,38 @@ mod tests {
         let mut none = Statistics::default();
         none.count_undecodable(Via::Unicast);
         assert_eq!(none, Statistics::default());
+    }
+
+    #[test]
+    fn a_report_says_what_was_counted() {
+        let mut statistics = decided(&[1, 2, 3, 3, 4, 0, 1]);
+        (statistics.late, statistics.duplicate) = (1, 5);
+        (statistics.reordered, statistics.underruns) = (6, 7);
+        let lately = Lately {
+            frames: 5,
+            repaired: 2,
+            ..Lately::default()
+        };
+        let report = statistics.report(lately);
+        let totals = Totals {
+            received: 6,
+            late: 1,
+            lost: 0,
+            repaired_by_replica: 1,
+            repaired_by_unicast: 2,
+            repaired_by_multicast: 1,
+            concealed: 1,
+            duplicate: 5,
+            reordered: 6,
+            underruns: 7,
+        };
+        assert_eq!((report.totals, report.lately), (totals, lately));
+        assert_eq!((report.listens, report.longest_burst), (true, 5));
+        let times = report.repair.unwrap();
+        for us in [times.p50_us, times.p99_us] {
+            assert!((2_900..=3_100).contains(&us), "{times:?}");
+        }
+        assert_eq!(Statistics::default().report(lately).repair, None);
     }
 
     proptest! {

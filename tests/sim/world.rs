@@ -360,6 +360,9 @@ impl World {
             let station = dial.player().map(|player| player.station());
             host.node.follow(station);
         }
+        if let Some(report) = host.teller.tell(host.dial.as_ref(), now) {
+            host.node.set_report(report);
+        }
         host.node.handle_timeout(now, &host.shelf);
         host.listen();
         self.act(number);

@@ -452,7 +452,6 @@ fn hello(id: u64) -> Message {
             age_s: u32::MAX,
             http_port: 1,
         },
-        report: Default::default(),
         held_to: None,
     })
 }
