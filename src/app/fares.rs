@@ -1,8 +1,11 @@
-//! How does a node fare, in plain words? From what it reports: for `status`.
+//! How does a node fare, in plain words? From what it reports: for `status`, and for the live line of whoever leads.
 
 use serde_json::{Value, json};
 
+use super::console::Audience;
 use super::events::to_ms;
+use crate::io::terminal::sanitize;
+use crate::station::Node;
 use crate::wire::report::{Lately, Report};
 
 /// Whether somebody hears that something is missing: holes, or a sound device that ran dry, in the last ten seconds.
@@ -85,6 +88,34 @@ pub fn report_json(report: Option<&Report>, age_s: Option<f64>) -> Value {
         "fares": report.map_or_else(|| "has not reported yet".into(), in_words),
         "report_age_s": age_s.map(|age_s| (age_s * 10.0).round() / 10.0),
     })
+}
+
+/// Who listens, and who suffers, as the leader knows it; none on nodes that do not lead.
+pub fn audience(node: &Node) -> Option<Audience> {
+    node.term()?;
+    let me = (node.config().name.as_str(), node.report());
+    let others = node.roster().peers().filter(|(_, peer)| !peer.fell_silent);
+    let others = others.filter_map(|(_, peer)| Some((peer.name.as_str(), peer.report?.0)));
+    let all = std::iter::once(me).chain(others);
+    Some(count(all.filter(|(_, report)| report.listens)))
+}
+
+fn count<'a>(listeners: impl Iterator<Item = (&'a str, Report)>) -> Audience {
+    let mut audience = Audience::default();
+    let mut most = None;
+    for (name, report) in listeners {
+        audience.listening += 1;
+        if !suffers(&report) {
+            continue;
+        }
+        audience.suffering += 1;
+        let share = report.lately.concealed_percent();
+        if most.is_none_or(|most| share > most) {
+            most = Some(share);
+            audience.worst = sanitize(name);
+        }
+    }
+    audience
 }
 
 #[cfg(test)]
@@ -199,5 +230,43 @@ mod tests {
             (&sends["received"], &sends["loss_percent"]),
             (&json!(0), &Value::Null)
         );
+    }
+
+    type Listeners<'a> = &'a [(&'a str, Report)];
+    type Counted<'a> = (usize, usize, &'a str);
+
+    #[test]
+    fn the_worst_of_an_audience_is_named() {
+        let dry = {
+            let mut report = lately(0, 0, 0, 0);
+            report.lately.underruns = 1;
+            report
+        };
+        let table: [(Listeners<'_>, Counted<'_>); 4] = [
+            (&[], (0, 0, "")),
+            (&[("bar", lately(500, 30, 0, 0))], (1, 0, "")),
+            (&[("bar", dry)], (1, 1, "bar")),
+            (
+                &[
+                    ("bar", dry),
+                    ("hall", lately(500, 0, 2, 0)),
+                    ("ha\u{7}ll 2", lately(500, 0, 3, 0)),
+                    ("attic", lately(500, 0, 3, 0)),
+                    ("cellar", lately(500, 0, 0, 0)),
+                ],
+                (5, 4, "hall 2"),
+            ),
+        ];
+        for (listeners, (listening, suffering, worst)) in table {
+            let audience = count(listeners.iter().copied());
+            assert_eq!(
+                (
+                    audience.listening,
+                    audience.suffering,
+                    audience.worst.as_str()
+                ),
+                (listening, suffering, worst)
+            );
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::console::{Console, Kind, Status, title_of};
 use super::encoder::{self, Encoded, MAX_HELD_BYTES};
 use super::error::AppError;
 use super::events::{StatsState, reason_word, stats_json};
+use super::fares::audience;
 use super::member::{HANDING_OVER, Member, MemberConfig};
 use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
@@ -467,6 +468,7 @@ impl Sender<'_> {
             position: playing.position,
             length: playing.duration,
             leader: &sanitize(self.member.node.leader_name()),
+            audience: audience(&self.member.node),
             kind: Kind::Send {
                 sent: self.member.node.frames_sent(),
                 ahead: FRAME * ahead as u32,

@@ -149,7 +149,18 @@ fn status_names_the_nodes_what_plays_and_what_comes() {
     let table = studio.run("status").exits(0);
     let table = String::from_utf8(table.stdout).unwrap();
     for word in [
-        "kitchen", "hall", "bar", "leader", "standby", "listener", "one", "two",
+        "kitchen",
+        "hall",
+        "bar",
+        "leader",
+        "standby",
+        "listener",
+        "one",
+        "two",
+        "repaired",
+        "2 listen, and hear everything",
+        "hears everything",
+        "does not listen",
     ] {
         assert!(table.contains(word), "{word}: {table}");
     }

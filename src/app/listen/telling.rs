@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Listener;
 use crate::app::console::{Console, Kind, Status};
 use crate::app::events::{StatsState, stats_json};
+use crate::app::fares::audience;
 use crate::app::speaker::DeviceNews;
 use crate::playout::Statistics;
 use crate::wire::report::Report;
@@ -88,6 +89,7 @@ impl Listener {
             position: player.track_position().unwrap_or_default(),
             length,
             leader: player.leader_name(),
+            audience: audience(&self.member.node),
             kind: Kind::Listen {
                 held: crate::wire::FRAME * player.buffered_frames() as u32,
                 buffer: player.buffer(),
