@@ -105,6 +105,8 @@ pub struct Done {
     pub media: Vec<Vec<u8>>,
     /// Heartbeats that it sent to the group.
     pub beats: Vec<Vec<u8>>,
+    /// Media packets from its own copy, for the frames that the player misses.
+    pub repairs: Vec<Vec<u8>>,
 }
 
 impl Member {
@@ -180,6 +182,23 @@ impl Member {
         }
     }
 
+    /// A repair came: it is kept, too. How long after this node asked for it; none if it did not.
+    pub fn hear_repair(
+        &mut self,
+        from: SocketAddr,
+        packet: &MediaPacket<'_>,
+        group: bool,
+        now: Instant,
+    ) -> Option<Duration> {
+        let asked = self.node.handle_repair(from, packet, group, now);
+        if asked.is_some()
+            && let Some((track, k)) = self.node.place(packet)
+        {
+            self.library.keep(track, k, packet.payload);
+        }
+        asked
+    }
+
     /// One turn: what came from other threads, then what is due. Call it after all sockets were read.
     pub fn turn(&mut self, session: &mut Session, console: &mut dyn Console) {
         while let Ok(fetched) = self.fetched.try_recv() {
@@ -213,6 +232,10 @@ impl Member {
                     to: Some(to),
                     bytes,
                 } => session.sockets.send_to(to, &bytes),
+                Output::Repair(bytes) => {
+                    done.repairs.push(bytes);
+                    continue;
+                }
                 Output::Submit { to, bytes } => {
                     self.ask(
                         to,
@@ -293,9 +316,8 @@ impl Member {
     /// Once a second: makes room, and says how far the copies are.
     pub fn look_after(&mut self, session: &mut Session, console: &mut dyn Console) {
         self.compare_quorum(session, console);
-        let next = self.node.play_position();
-        let playing = self.node.programme().place(next);
-        self.library.has_room(playing);
+        let needed = self.node.first_needed();
+        self.library.has_room(needed);
         let programme = self.node.programme();
         let listed = programme.list().tracks();
         self.library.retain(|track| {

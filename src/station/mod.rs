@@ -8,6 +8,7 @@
 //! * [`seen`]: which frames were on air lately
 //! * [`roster`]: who is here, and who takes over
 //! * [`random`]: a seeded generator, for random waits
+//! * [`repair`]: what was lost on the way, asked for and answered
 //! * [`node`]: one node: founding, following, covering, claiming, leading, the end
 //!
 //! Nothing here knows a socket, thread, clock, file or random source: `now` is an argument, actions are return values.
@@ -19,6 +20,7 @@ pub mod pacing;
 pub mod playlist;
 pub mod programme;
 pub mod random;
+pub mod repair;
 pub mod roster;
 pub mod seen;
 

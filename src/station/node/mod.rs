@@ -25,6 +25,7 @@
 //! * `merging`: two leaders of one station
 //! * `copying`: the plan and the frames that are not here yet; `lost`: those that nobody has
 //! * `sources`: what this node itself came to send
+//! * `repairing`: frames that were lost on the way, here and elsewhere
 //! * `submitting`: one's own tracks in the programme of another; `safe`: which of them would outlive this node
 
 mod agreeing;
@@ -44,6 +45,7 @@ mod merging;
 mod office;
 mod on_air;
 mod queries;
+mod repairing;
 mod reporting;
 mod roles;
 mod safe;
@@ -109,6 +111,7 @@ pub struct Node {
     seen: Seen,
     voter: Voter,
     copying: Copying,
+    repairing: repairing::Repairing,
     random: Random,
     /// When this node started.
     born: Instant,
@@ -187,6 +190,7 @@ impl Node {
             seen: Seen::default(),
             voter: Voter::default(),
             copying: Copying::default(),
+            repairing: repairing::Repairing::default(),
             random: Random::new(config.seed),
             born: now,
             hello_at: now,
@@ -209,7 +213,7 @@ impl Node {
             flaw: None,
             outputs: VecDeque::new(),
             latest: now,
-            fed: false,
+            fed: !config.sends,
             told_track: None,
             told_missing: None,
             warned_of: Vec::new(),
@@ -267,6 +271,7 @@ impl Node {
             Message::Ask(ask) if ask.node != me => self.hear_candidate(from, ask),
             Message::Reply(reply) if reply.candidate == me => self.hear_voter(from, reply),
             Message::Stale(stale) if stale.node != me => self.hear_stale(stale),
+            Message::Nack(nack) => self.hear_nack(from, *nack),
             Message::Report(told) if told.node != me => self.hear_report(from, told),
             // Our own, looped back by the kernel, or for others.
             _ => {}
@@ -351,11 +356,14 @@ impl Node {
         let reports = self.keep_reporting();
         let copying = self.copy(frames);
         let submits = self.submit();
+        let repairs = self.repair(frames);
         self.keep_safe(frames);
-        self.wake_at = [attended, relieved, member, reports, copying, submits]
-            .into_iter()
-            .flatten()
-            .min();
+        self.wake_at = [
+            attended, relieved, member, reports, copying, submits, repairs,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
     }
 
     /// The user wants to leave: an heir goes on, or the programme ends after the frame last sent if there is none. Who has added
