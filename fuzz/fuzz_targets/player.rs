@@ -3,6 +3,8 @@
 //! buffer that adapts keeps its limits.
 #![no_main]
 
+use std::time::Duration;
+
 use lanradio::playout::dial::Dial;
 use lanradio::playout::player::{BufferChoice, Config, Output};
 use lanradio::playout::store::Via;
@@ -125,7 +127,9 @@ impl World {
         let via = [Via::Replica, Via::Unicast, Via::Multicast][usize::from(twist % 3)];
         let payload = [0xfc, twist];
         let packet = World::packet(StationId(7), index, self.idle, twist, &payload);
-        let _ = self.dial.handle_repair(&packet, via, self.now, self.now);
+        let asked = (twist >= 128).then(|| Duration::from_millis(u64::from(twist)));
+        let how = (via, asked);
+        let _ = self.dial.handle_repair(&packet, how, self.now, self.now);
     }
 
     fn packet(

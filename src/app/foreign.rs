@@ -127,6 +127,7 @@ impl ForeignVoice {
                 position: crate::wire::FRAME.saturating_mul(foreign.frames() as u32),
                 length: None,
                 leader: "",
+                audience: None,
                 kind: Kind::Listen {
                     held: foreign.held(),
                     buffer: foreign.buffer(),

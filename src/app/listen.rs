@@ -20,6 +20,7 @@ use crate::io::sockets::{Join, MAX_DATAGRAM};
 use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
 use crate::playout::player::{BufferChoice, Config};
+use crate::playout::recent::Recent;
 use crate::playout::store::Via;
 use crate::station::node::Event;
 use crate::time::Instant;
@@ -102,6 +103,7 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         gone: false,
         leave_asked: false,
         unknown_control_told: false,
+        recent: Recent::default(),
         member,
         session,
     };
@@ -121,6 +123,8 @@ struct Listener {
     session: Session,
     member: Member,
     dial: Dial,
+    /// What was counted in the last ten seconds, for the others.
+    recent: Recent,
     voice: Voice,
     foreign: ForeignVoice,
     output: Output,
@@ -218,7 +222,8 @@ impl Listener {
         }
         for bytes in done.repairs {
             if let Ok(packet) = MediaPacket::parse(&bytes) {
-                let _ = self.dial.handle_repair(&packet, Via::Replica, now, now);
+                let own = (Via::Replica, None);
+                let _ = self.dial.handle_repair(&packet, own, now, now);
             }
         }
         for event in done.events {

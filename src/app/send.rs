@@ -13,6 +13,7 @@ use super::console::{Console, Kind, Status, title_of};
 use super::encoder::{self, Encoded, MAX_HELD_BYTES};
 use super::error::AppError;
 use super::events::{StatsState, reason_word, stats_json};
+use super::fares::audience;
 use super::member::{HANDING_OVER, Member, MemberConfig};
 use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
@@ -21,10 +22,10 @@ use crate::media::opus::EncoderConfig;
 use crate::playout::statistics::Statistics;
 use crate::station::node::Event;
 use crate::time::Instant;
-use crate::wire::control::Message;
-use crate::wire::election::Report;
-use crate::wire::media::{MediaError, MediaPacket};
 use crate::wire::FRAME;
+use crate::wire::control::Message;
+use crate::wire::media::{MediaError, MediaPacket};
+use crate::wire::report::Report;
 
 /// How often the encoder is looked at.
 const LOOK: Duration = FRAME;
@@ -468,6 +469,7 @@ impl Sender<'_> {
             position: playing.position,
             length: playing.duration,
             leader: &sanitize(self.member.node.leader_name()),
+            audience: audience(&self.member.node),
             kind: Kind::Send {
                 sent: self.member.node.frames_sent(),
                 ahead: FRAME * ahead as u32,

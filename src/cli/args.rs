@@ -35,6 +35,7 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   lanradio status                          a table
   lanradio status --json | jq .playing     for scripts
+  lanradio status --json | jq '.nodes[] | select(.suffers) | .name, .fares'
 ";
 const SDP_EXAMPLES: &str = "\
 Examples:
@@ -60,7 +61,11 @@ pub enum Command {
     /// Play what is on air: a station, or Opus in RTP of another program (ffmpeg, GStreamer).
     #[command(before_help = LISTEN_EXAMPLES)]
     Listen(ListenArgs),
-    /// Show the station as its leader sees it: nodes, roles, loss, what plays.
+    /// Show the station as its leader sees it: nodes, roles, who suffers, what plays.
+    ///
+    /// The figures count since each node was started: frames (20 ms) received, repaired (lost by the network and had in time from
+    /// another node or the node's own copy), late (came after their time: a longer --buffer helps), lost (never came: look at
+    /// Wi-Fi, cable, switch), concealed (heard as a hole). "now" is about the ten seconds before the node's last report.
     #[command(before_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
     /// End the programme for everybody.

@@ -333,11 +333,9 @@ impl Player {
         };
         self.undecodable = Some((index, before + 1));
         self.statistics.reject("opus");
-        if self.statistics.received > 0 {
-            self.statistics.received -= 1;
-            self.statistics.concealed += 1;
-            self.statistics.lost += 1;
-        }
+        let info = self.frames.info(index);
+        let via = info.map(|info| info.via).unwrap_or_default();
+        self.statistics.count_undecodable(via);
         Concealment::after(before)
     }
 

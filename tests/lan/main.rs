@@ -26,6 +26,7 @@ mod faults;
 mod formats;
 mod harness;
 mod stations;
+mod suffering;
 mod timing;
 
 /// Whether the long versions were asked for (`make proof`).

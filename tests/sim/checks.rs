@@ -66,6 +66,7 @@ fn kind(message: &Message) -> &'static str {
         Message::Confirm(_) => "confirmations",
         Message::Ask(_) | Message::Reply(_) => "questions and answers",
         Message::Nack(_) | Message::Repair(_) => "repairs",
+        Message::Report(_) => "reports",
         Message::Stale(_) => "others",
     }
 }

@@ -4,7 +4,7 @@
 //! * `world`: hosts and clocks; a seed makes a run, byte for byte; `network` and `errands`: what is between them
 //! * `faults`: what happens to machines and wires
 //! * `host`: one machine: a node, a player, the frames that it holds
-//! * `watch`: what is noted of a host for the invariants
+//! * `watch`: what is noted of a host for the invariants; `teller`: what it tells its node of itself
 //! * `checks`: PROTOCOL's invariants, looked at on every packet and every wake: is what is said right? `liveness`: does one lead?
 //!   `hearing`: what came of it?
 //! * `ears`: what a host does with what it hears
@@ -14,7 +14,7 @@
 //! * `forged`: somebody sends in the station's name
 //! * `scenarios`: named runs, with their transcripts in `transcripts/`; `agreement`: those with a quorum
 //! * `seeds`: random runs by the thousand
-//! * `traffic`: what all that costs on the network
+//! * `reporting`: does the leader know who suffers? `traffic`: what all that costs on the network
 //! * `flaws`: deliberately broken nodes, each caught by an invariant
 
 #![allow(
@@ -37,8 +37,10 @@ mod liveness;
 mod network;
 #[path = "../../benches/figures/report.rs"]
 mod report;
+mod reporting;
 mod scenarios;
 mod seeds;
+mod teller;
 mod telling;
 mod traffic;
 mod watch;

@@ -365,6 +365,9 @@ impl World {
         if let Some(dial) = &host.dial {
             host.node.handle_missing(&dial.missing(now), now);
         }
+        if let Some(report) = host.teller.tell(host.dial.as_ref(), now) {
+            host.node.set_report(report);
+        }
         host.node.handle_timeout(now, &host.shelf);
         self.act(number);
         let host = &mut self.hosts[number];
@@ -407,7 +410,7 @@ impl World {
                         &bytes,
                     );
                 }
-                Output::Repair(bytes) => self.hear_repair(number, &bytes, Via::Replica),
+                Output::Repair(bytes) => self.hear_repair(number, &bytes, (Via::Replica, None)),
                 Output::Rtcp(_) => {}
                 Output::Fetch(Fetch::Plan { from, digest }) => {
                     let errand = self.errand(number, from);

@@ -88,8 +88,8 @@ impl Listener {
         if asked.is_none() && !group {
             return self.dial.reject("unasked");
         }
-        let taken = self.dial.handle_repair(&packet, via, received.arrived, now);
-        if taken.is_ok() {
+        let (how, arrived) = ((via, asked), received.arrived);
+        if self.dial.handle_repair(&packet, how, arrived, now).is_ok() {
             self.output.prepare();
         }
     }

@@ -303,6 +303,7 @@ impl Stream {
             statistics.reordered += u64::from(seq < self.high.0);
             self.timeline.handle_sample(stream_us(start), arrived);
             self.skip_to(seq, arrived, statistics);
+            statistics.loss_bursts.handle_frame(false);
             self.last = (seq, 0);
             self.remember(seq, start);
             // The play-out has run ahead of the stream: it waits for it.
@@ -360,6 +361,7 @@ impl Stream {
     /// The numbers between the last packet used and `seq` are missing.
     fn skip_to(&mut self, seq: u64, now: Instant, statistics: &mut Statistics) {
         for missing in self.last.0 + 1..seq {
+            statistics.loss_bursts.handle_frame(false);
             self.missing.push_back((missing, now + LOST_AFTER));
             if self.missing.len() > MAX_MISSING {
                 self.missing.pop_front();

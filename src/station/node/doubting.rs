@@ -53,6 +53,8 @@ pub(super) enum Doubt {
     Frame,
     /// A confirmation by nobody who is known.
     Stranger,
+    /// A report of the same.
+    Reporter,
     /// A node that has no place among those that are known.
     Crowd,
     /// More than is answered in a second.
@@ -69,6 +71,7 @@ impl Doubt {
             Doubt::Sender => "heartbeat_sender",
             Doubt::Frame => "frame_too_early",
             Doubt::Stranger => "confirm_stranger",
+            Doubt::Reporter => "report_stranger",
             Doubt::Crowd => "roster_full",
             Doubt::Flood => "answer_flood",
         }
@@ -84,7 +87,7 @@ impl Doubt {
             Doubt::Sender => Some("a heartbeat in the leader's name from another address"),
             Doubt::Crowd => Some("more nodes than a station can have"),
             Doubt::Flood => Some("more questions than are answered"),
-            Doubt::Frame | Doubt::Stranger => None,
+            Doubt::Frame | Doubt::Stranger | Doubt::Reporter => None,
         }
     }
 }
@@ -204,6 +207,8 @@ impl Node {
             Message::Hello(_) | Message::Confirm(_) | Message::Reply(_) => return false,
             // Who asks is answered whatever it follows; what is in a repair is looked at as a packet.
             Message::Nack(_) | Message::Repair(_) => return false,
+            // A report tells of no term.
+            Message::Report(_) => return false,
         };
         let doubts = station == self.config.station && self.is_leap(counter);
         if doubts {

@@ -44,7 +44,6 @@ impl Node {
             founding,
             station,
             standing: self.standing,
-            report: self.report,
             held_to: self.held_to,
         };
         self.send_control(None, &Message::Hello(hello));

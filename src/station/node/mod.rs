@@ -20,7 +20,7 @@
 //! * `claiming`: becoming the leader, by the votes of the others
 //! * `voting`: whom this node votes for, and whom it confirms
 //! * `agreeing`: with a quorum: how long a leader may speak
-//! * `membership`: hellos, heirs, confirmations
+//! * `membership`: hellos, heirs, confirmations; `reporting`: how each node fares
 //! * `handing_over`: leaving without being missed
 //! * `merging`: two leaders of one station
 //! * `copying`: the plan and the frames that are not here yet; `lost`: those that nobody has
@@ -46,6 +46,7 @@ mod office;
 mod on_air;
 mod queries;
 mod repairing;
+mod reporting;
 mod roles;
 mod safe;
 mod sources;
@@ -65,9 +66,10 @@ use super::roster::Roster;
 use super::seen::Seen;
 use crate::time::Instant;
 use crate::wire::control::{EndReason, MAX_NAME_BYTES, MAX_TEXT_BYTES, Message};
-use crate::wire::election::{Report, Standing};
+use crate::wire::election::Standing;
 use crate::wire::ids::Numbering;
 use crate::wire::media::MediaPacket;
+use crate::wire::report::Report;
 use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId, clip};
 use copying::Copying;
 pub use copying::Fetch;
@@ -76,6 +78,7 @@ use doubting::{Budget, Doubt};
 #[doc(hidden)]
 pub use flaws::Flaw;
 pub use interface::{Config, Event, Frames, Output, Playing};
+pub use reporting::REPORT_EVERY;
 use roles::{Phase, Role};
 pub use submitting::{Submission, SubmissionError};
 use voting::Voter;
@@ -122,8 +125,8 @@ pub struct Node {
     listen_until: Instant,
     /// It stepped down a moment ago: for how long it lets others claim first.
     back_off: merging::BackOff,
-    /// How it fares, as its owner says.
-    report: Report,
+    /// How it fares, and when its leader is told.
+    reporting: reporting::Reporting,
     /// How far it could take over, and when it last looked.
     standing: Standing,
     assessed_at: Option<Instant>,
@@ -195,7 +198,7 @@ impl Node {
             active_at: now,
             listen_until: now,
             back_off: merging::BackOff::default(),
-            report: Report::default(),
+            reporting: reporting::Reporting::default(),
             standing: Standing::default(),
             assessed_at: None,
             relieved: None,
@@ -269,6 +272,7 @@ impl Node {
             Message::Reply(reply) if reply.candidate == me => self.hear_voter(from, reply),
             Message::Stale(stale) if stale.node != me => self.hear_stale(stale),
             Message::Nack(nack) => self.hear_nack(from, *nack),
+            Message::Report(told) if told.node != me => self.hear_report(from, told),
             // Our own, looped back by the kernel, or for others.
             _ => {}
         }
@@ -329,9 +333,9 @@ impl Node {
         self.fed = true;
     }
 
-    /// How this node fares, for those that ask.
+    /// How this node fares, for its leader and for those that ask; what is out of range is cut.
     pub fn set_report(&mut self, report: Report) {
-        self.report = report;
+        self.reporting.report = report.bounded();
     }
 
     /// Does what is due.
@@ -349,14 +353,17 @@ impl Node {
         self.lead(frames);
         self.wind_up();
         let member = self.keep_membership(frames);
+        let reports = self.keep_reporting();
         let copying = self.copy(frames);
         let submits = self.submit();
         let repairs = self.repair(frames);
         self.keep_safe(frames);
-        self.wake_at = [attended, relieved, member, copying, submits, repairs]
-            .into_iter()
-            .flatten()
-            .min();
+        self.wake_at = [
+            attended, relieved, member, reports, copying, submits, repairs,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
     }
 
     /// The user wants to leave: an heir goes on, or the programme ends after the frame last sent if there is none. Who has added

@@ -140,6 +140,7 @@ impl Stream {
             (self.stepped_at, skip) = (Some(held.start), 0);
         }
         self.skip_to(seq, now, statistics);
+        statistics.loss_bursts.handle_frame(true);
         self.last = (seq, samples);
         if skip >= samples {
             statistics.reject("timestamp");

@@ -347,6 +347,30 @@ fn frames_of_the_future_do_not_move_what_comes_next() {
 }
 
 #[test]
+fn what_a_new_leader_says_first_is_no_further_ahead_than_what_was_heard() {
+    let ms = Duration::from_millis;
+    // The leader falls silent, and somebody else says that it leads.
+    for (ahead, believed) in [(1, true), (25, true), (60, false), (150, false)] {
+        let mut pair = Pair::new();
+        let next = pair.last_beat().next;
+        let term = highest(2);
+        let claims = |pair: &mut Pair, ahead: u64| {
+            pair.heir.now += ms(60);
+            pair.forge_beat(9, |beat| {
+                (beat.term, beat.number) = (term, beat.number + ahead);
+                beat.next = next.plus(ahead);
+            });
+            pair.heir.node.followed_term() == Some(term)
+        };
+        assert_eq!(claims(&mut pair, ahead), believed, "{ahead}");
+        let refused = pair.rejected("frame_too_early");
+        assert_eq!(refused, u64::from(!believed), "{ahead}");
+        // Who says so twice has moved on meanwhile.
+        assert!(claims(&mut pair, ahead + 3), "{ahead}");
+    }
+}
+
+#[test]
 fn a_flood_of_questions_is_answered_so_often_and_not_more() {
     let mut pair = Pair::new();
     let before = pair.heir.log.len();
@@ -452,7 +476,6 @@ fn hello(id: u64) -> Message {
             age_s: u32::MAX,
             http_port: 1,
         },
-        report: Default::default(),
         held_to: None,
     })
 }

@@ -4,6 +4,7 @@ mod forged;
 mod founding;
 mod on_air;
 mod repairing;
+mod reporting;
 mod sources;
 mod submitting;
 
