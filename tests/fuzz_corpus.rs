@@ -242,7 +242,7 @@ fn control_seeds() -> Vec<Vec<u8>> {
                 listens: true,
                 lately: Lately {
                     frames: 500,
-                    repaired: 24,
+                    missed: 25,
                     concealed: 1,
                     ..Lately::default()
                 },

@@ -2,6 +2,8 @@
 //! between, and pauses. It never panics, and whatever comes, no index is decided twice or out of order, and every block is counted.
 #![no_main]
 
+use std::time::Duration;
+
 use lanradio::playout::dial::Dial;
 use lanradio::playout::player::{Config, Output};
 use lanradio::playout::store::Via;
@@ -111,7 +113,8 @@ impl World {
         let via = [Via::Replica, Via::Unicast, Via::Multicast][usize::from(twist % 3)];
         let payload = [0xfc, twist];
         let packet = World::packet(StationId(7), index, self.idle, twist, &payload);
-        let _ = self.dial.handle_repair(&packet, via, self.now);
+        let asked = (twist >= 128).then(|| Duration::from_millis(u64::from(twist)));
+        let _ = self.dial.handle_repair(&packet, (via, asked), self.now);
     }
 
     fn packet(

@@ -536,7 +536,7 @@ fn report(number: u64) -> Report {
         totals,
         lately: Lately {
             frames: high,
-            repaired: low,
+            missed: low,
             concealed: low / 2,
             ..Lately::default()
         },

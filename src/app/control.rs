@@ -244,7 +244,7 @@ mod tests {
             buffer_ms: 500,
             lately: Lately {
                 frames: 500,
-                repaired,
+                missed: repaired + concealed,
                 concealed,
                 ..Lately::default()
             },

@@ -33,13 +33,14 @@ fn of_frames(lately: &Lately) -> String {
         return "nothing to play".into();
     };
     let mostly_late = u64::from(lately.late) * 2 >= u64::from(lately.concealed);
-    match (lately.repaired, lately.concealed, mostly_late) {
-        (0, 0, _) => "hears everything".into(),
-        (_, 0, _) => format!("loses {}, all repaired", percent(loss)),
-        (0, _, true) => format!("{} comes too late", percent(heard)),
-        (0, _, false) => format!("loses {}, none repaired", percent(loss)),
-        (_, _, true) => format!("loses {}, {} comes too late", percent(loss), percent(heard)),
-        (_, _, false) => format!("loses {}, {} not repaired", percent(loss), percent(heard)),
+    let [loss, heard] = [loss, heard].map(percent);
+    match (lately.missed > lately.concealed, mostly_late) {
+        _ if lately.missed.max(lately.concealed) == 0 => "hears everything".into(),
+        _ if lately.concealed == 0 => format!("loses {loss}, all repaired"),
+        (false, true) => format!("{heard} comes too late"),
+        (false, false) => format!("loses {loss}, none repaired"),
+        (true, true) => format!("loses {loss}, {heard} comes too late"),
+        (true, false) => format!("loses {loss}, {heard} not repaired"),
     }
 }
 
@@ -123,12 +124,12 @@ mod tests {
     use super::*;
     use crate::wire::report::RepairTimes;
 
-    fn lately(frames: u32, repaired: u32, concealed: u32, late: u32) -> Report {
+    fn lately(frames: u32, missed: u32, concealed: u32, late: u32) -> Report {
         Report {
             listens: true,
             lately: Lately {
                 frames,
-                repaired,
+                missed,
                 concealed,
                 late,
                 underruns: 0,
@@ -143,18 +144,20 @@ mod tests {
             ((0, 0, 0, 0), "nothing to play", false),
             ((500, 0, 0, 0), "hears everything", false),
             ((500, 24, 0, 0), "loses 4.8 %, all repaired", false),
-            ((500, 59, 1, 0), "loses 12 %, 0.2 % not repaired", true),
-            ((500, 49, 5, 3), "loses 11 %, 1.0 % comes too late", true),
-            ((500, 0, 25, 25), "5.0 % comes too late", true),
-            ((500, 0, 25, 1), "loses 5.0 %, none repaired", true),
-            ((500, 0, 500, 0), "loses 100 %, none repaired", true),
-            ((500, 47, 2, 0), "loses 9.8 %, 0.4 % not repaired", true),
-            ((5_000, 0, 2, 0), "loses under 0.1 %, none repaired", true),
+            ((500, 60, 1, 0), "loses 12 %, 0.2 % not repaired", true),
+            ((500, 54, 5, 3), "loses 11 %, 1.0 % comes too late", true),
+            ((500, 25, 25, 25), "5.0 % comes too late", true),
+            ((500, 25, 25, 1), "loses 5.0 %, none repaired", true),
+            ((500, 500, 500, 0), "loses 100 %, none repaired", true),
+            ((500, 49, 2, 0), "loses 9.8 %, 0.4 % not repaired", true),
+            ((5_000, 2, 2, 0), "loses under 0.1 %, none repaired", true),
+            // They came and do not decode.
+            ((500, 0, 25, 0), "loses 5.0 %, none repaired", true),
             // A copy that came late of a frame that was concealed before.
             ((500, 0, 0, 1), "hears everything", false),
         ];
-        for ((frames, repaired, concealed, late), words, heard) in table {
-            let report = lately(frames, repaired, concealed, late);
+        for ((frames, missed, concealed, late), words, heard) in table {
+            let report = lately(frames, missed, concealed, late);
             assert_eq!(
                 (in_words(&report).as_str(), suffers(&report)),
                 (words, heard)
@@ -196,7 +199,7 @@ mod tests {
 
     #[test]
     fn figures_of_a_report_are_those_that_were_told() {
-        let mut report = lately(500, 59, 1, 0);
+        let mut report = lately(500, 60, 1, 0);
         report.totals.received = 10_000;
         report.totals.repaired_by_replica = 1;
         report.totals.repaired_by_unicast = 20;

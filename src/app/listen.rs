@@ -216,7 +216,7 @@ impl Listener {
         }
         for bytes in done.repairs {
             if let Ok(packet) = MediaPacket::parse(&bytes) {
-                let _ = self.dial.handle_repair(&packet, Via::Replica, now);
+                let _ = self.dial.handle_repair(&packet, (Via::Replica, None), now);
             }
         }
         for event in done.events {

@@ -9,6 +9,7 @@
 //! stations are ignored; an idle station keeps nobody out.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::foreign::{Foreign, ForeignRejection};
 use super::player::{Config, Player, Rejection};
@@ -160,21 +161,28 @@ impl Dial {
         player.map_or_else(Vec::new, |player| player.missing(now))
     }
 
-    /// A packet of the station that is listened to has come by another way than the stream.
+    /// A packet of the station that is listened to has come by another way than the stream; how long after it was first asked for,
+    /// if it was.
     pub fn handle_repair(
         &mut self,
         packet: &MediaPacket<'_>,
-        via: Via,
+        (via, asked): (Via, Option<Duration>),
         now: Instant,
     ) -> Result<(), Rejection> {
-        match self
+        let Some(player) = self
             .tuned
             .as_mut()
             .filter(|player| player.station() == packet.station)
-        {
-            Some(player) => player.handle_repair(packet, via, now),
-            None => self.other(packet.station),
+        else {
+            return self.other(packet.station);
+        };
+        let repairs = player.awaits(packet);
+        player.handle_repair(packet, via, now)?;
+        // Further copies, and what is of no use any more, are no repairs.
+        if let Some(latency) = asked.filter(|_| repairs) {
+            player.statistics_mut().repair_latency.record(latency);
         }
+        Ok(())
     }
 
     /// A heartbeat has arrived. One that says that a programme is over tunes nobody in.
@@ -330,6 +338,40 @@ mod tests {
         };
         let _ = dial.handle_heartbeat(&beat, due(slot), due(slot));
         plays(dial, due(slot));
+    }
+
+    #[test]
+    fn a_repair_is_timed_once_if_it_was_asked_for_and_came_in_time() {
+        let mut dial = Dial::new(Config::default());
+        let lost = [40, 42, 44];
+        (0..50)
+            .filter(|n| !lost.contains(n))
+            .for_each(|n| _ = hears(&mut dial, 7, n));
+        let comes =
+            |dial: &mut Dial, station: u32, index: u64, asked_ms: Option<u64>, now: Instant| {
+                let numbering = Numbering::of(StationId(station));
+                let header = (TERM.short(), PlanDigest(1), Flags::default());
+                let (frame, slot) = (FrameIndex(index), Slot(index));
+                let packet = MediaPacket::place(&numbering, frame, slot, false, header, &[1]);
+                let how = (Via::Unicast, asked_ms.map(Duration::from_millis));
+                let _ = dial.handle_repair(&packet, how, now);
+                plays(dial, now);
+                let latency = dial.statistics().repair_latency;
+                let longest = latency.quantile(1.0).unwrap_or_default();
+                (latency.count(), longest.as_millis())
+            };
+        let now = due(49);
+        assert_eq!(comes(&mut dial, 7, 42, None, now), (0, 0), "by chance");
+        assert_eq!(comes(&mut dial, 7, 40, Some(7), now).0, 1);
+        assert_eq!(comes(&mut dial, 7, 40, Some(8), now).0, 1, "a further copy");
+        assert_eq!(
+            comes(&mut dial, 9, 44, Some(9), now).0,
+            1,
+            "of another station"
+        );
+        // With a buffer of 500 ms it is played 25 frames after it was due.
+        plays(&mut dial, due(70));
+        assert_eq!(comes(&mut dial, 7, 44, Some(520), due(70)).0, 1, "too late");
     }
 
     fn plays(dial: &mut Dial, now: Instant) {

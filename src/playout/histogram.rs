@@ -8,27 +8,35 @@ pub const BURST_BUCKETS: [&str; 7] = ["1", "2", "3-4", "5-8", "9-16", "17-32", "
 /// How many frames in a row the network lost, before any repair: frames that had not come by the stream when they were decided,
 /// whether they were repaired or concealed.
 ///
-/// A burst is counted when it has ended: when the next frame came by the stream.
+/// A burst is counted when it has ended: when the next frame came by the stream. What was on air before a listener tuned in, the
+/// network has not lost: frames count from the first one that came by the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LossBursts {
     counts: [u64; BURST_BUCKETS.len()],
     longest: u64,
-    /// Frames of the burst that has not ended.
-    open: u64,
+    frames: u64,
+    /// Frames of the burst that has not ended; none before the first frame that came by the stream.
+    open: Option<u64>,
 }
 
 impl LossBursts {
     /// The next frame was decided: it came by the stream, or not.
     pub fn handle_frame(&mut self, came: bool) {
-        if !came {
-            self.open = self.open.saturating_add(1);
-            return;
+        if came {
+            let length = self.open.replace(0).unwrap_or(0);
+            if length > 0 {
+                self.counts[bucket_of_burst(length)] += 1;
+                self.longest = self.longest.max(length);
+            }
+        } else if let Some(open) = &mut self.open {
+            *open += 1;
+            self.frames += 1;
         }
-        let length = std::mem::take(&mut self.open);
-        if length > 0 {
-            self.counts[bucket_of_burst(length)] += 1;
-            self.longest = self.longest.max(length);
-        }
+    }
+
+    /// The listener tunes in, at first or anew: the next frame is not one that follows on the last one.
+    pub const fn handle_tuned_in(&mut self) {
+        self.open = None;
     }
 
     /// How many bursts of each length there were, with the name of the bucket.
@@ -36,17 +44,23 @@ impl LossBursts {
         BURST_BUCKETS.into_iter().zip(self.counts)
     }
 
+    /// Frames that the network lost: those of all bursts, with the one that has not ended.
+    pub const fn frames(&self) -> u64 {
+        self.frames
+    }
+
     /// The length of the longest one, in frames; 0 if there was none.
     pub const fn longest(&self) -> u64 {
         self.longest
     }
 
-    /// Adds the bursts that another player counted. One that has not ended is that player's.
+    /// Adds what another player counted. A burst that has not ended goes on there.
     pub fn add(&mut self, other: &LossBursts) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
         }
         self.longest = self.longest.max(other.longest);
+        self.frames += other.frames;
     }
 }
 
@@ -138,6 +152,7 @@ mod tests {
 
     fn bursts(lengths: &[u64]) -> LossBursts {
         let mut bursts = LossBursts::default();
+        bursts.handle_frame(true);
         for length in lengths {
             (0..*length).for_each(|_| bursts.handle_frame(false));
             bursts.handle_frame(true);
@@ -181,6 +196,7 @@ mod tests {
             bursts.handle_frame(came);
         }
         assert_eq!((counts(&bursts)[1], bursts.longest()), (0, 0));
+        assert_eq!(bursts.frames(), 2);
         for came in [true, true] {
             bursts.handle_frame(came);
         }
@@ -196,9 +212,24 @@ mod tests {
         sum.handle_frame(false);
         sum.add(&one);
         assert_eq!(counts(&sum), [2, 1, 0, 1, 0, 0, 1]);
-        assert_eq!(sum.longest(), 40);
+        assert_eq!((sum.longest(), sum.frames()), (40, 10 + 43));
         sum.handle_frame(true);
         assert_eq!(counts(&sum), [3, 1, 0, 1, 0, 0, 1]);
+    }
+
+    #[test]
+    fn what_was_on_air_before_a_listener_tuned_in_is_no_burst() {
+        let mut bursts = LossBursts::default();
+        let decides = |bursts: &mut LossBursts, frames: &[bool]| {
+            frames.iter().for_each(|came| bursts.handle_frame(*came));
+            (counts(bursts).iter().sum::<u64>(), bursts.frames())
+        };
+        assert_eq!(decides(&mut bursts, &[false, false, true]), (0, 0));
+        assert_eq!(decides(&mut bursts, &[false, true, false]), (1, 2));
+        // It tunes in anew in the midst of a burst.
+        bursts.handle_tuned_in();
+        assert_eq!(decides(&mut bursts, &[false, false, true]), (1, 2));
+        assert_eq!(decides(&mut bursts, &[false, true]), (2, 3));
     }
 
     fn latencies(us: impl IntoIterator<Item = u64>) -> RepairLatency {

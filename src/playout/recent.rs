@@ -22,7 +22,7 @@ pub struct Recent {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     received: u64,
-    repaired: u64,
+    missed: u64,
     concealed: u64,
     late: u64,
     underruns: u64,
@@ -34,7 +34,7 @@ impl Recent {
     pub fn update(&mut self, statistics: &Statistics, now: Instant) -> Lately {
         let counts = Counts {
             received: statistics.received,
-            repaired: statistics.repaired,
+            missed: statistics.loss_bursts.frames(),
             concealed: statistics.concealed,
             late: statistics.late,
             underruns: statistics.underruns,
@@ -68,7 +68,7 @@ impl Counts {
         };
         Lately {
             frames: of(|counts| counts.received + counts.concealed),
-            repaired: of(|counts| counts.repaired),
+            missed: of(|counts| counts.missed),
             concealed: of(|counts| counts.concealed),
             late: of(|counts| counts.late),
             underruns: of(|counts| counts.underruns),
@@ -79,16 +79,20 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::playout::histogram::LossBursts;
 
     fn at_ms(ms: u64) -> Instant {
         Instant::from_micros(77_000_000 + ms * 1_000)
     }
 
-    /// Totals after `ms` of a stream: of each second's 50 frames, 2 are repaired, and `concealed` were concealed in all.
+    /// Totals after `ms` of a stream: of each second's 50 frames, 2 were lost, and `concealed` were concealed in all.
     fn totals(ms: u64, concealed: u64) -> Statistics {
+        let mut loss_bursts = LossBursts::default();
+        loss_bursts.handle_frame(true);
+        (0..ms / 1_000 * 2).for_each(|_| loss_bursts.handle_frame(false));
         Statistics {
+            loss_bursts,
             received: ms / 20 - concealed,
-            repaired: ms / 1_000 * 2,
             concealed,
             late: concealed,
             underruns: concealed,
@@ -106,10 +110,7 @@ mod tests {
             let concealed = if second >= 20 { 7 } else { 0 };
             let lately = recent.update(&totals(ms, concealed), at_ms(ms));
             let seconds = second.min(10) as u32;
-            assert_eq!(
-                (lately.frames, lately.repaired),
-                (seconds * 50, seconds * 2)
-            );
+            assert_eq!((lately.frames, lately.missed), (seconds * 50, seconds * 2));
             let heard = if (20..30).contains(&second) { 7 } else { 0 };
             let said = (lately.concealed, lately.late, lately.underruns);
             assert_eq!(said, (heard, heard, heard), "{second}");

@@ -2,8 +2,9 @@
 //!
 //! These equations hold at any moment and are tested: blocks played = `received` + `concealed`; `concealed` = `late` + `lost` +
 //! those concealed less than a second ago of which no copy has come yet; `repaired` = the sum of its three ways, a part of
-//! `received`; and the frames in all loss bursts, with the one that has not ended, = `repaired` + `concealed`, if every packet
-//! decodes. Frames decoded unheard (pre-roll) are in none of them.
+//! `received`. The frames of all loss bursts are a part of `repaired` + `concealed`: they did not come by the stream. (What was on
+//! air before the listener tuned in is repaired and was not lost, and so is what the stream brought after its repair, in time.)
+//! Frames decoded unheard (pre-roll) are in none of them.
 //!
 //! (Of another program's stream, `received` and `concealed` count blocks, and the others its packets.)
 
@@ -85,11 +86,6 @@ impl Statistics {
     /// Counts a packet that was not used. Reasons are a fixed set of names, so the map is small.
     pub fn reject(&mut self, reason: &'static str) {
         *self.rejected.entry(reason).or_default() += 1;
-    }
-
-    /// The next frame was decided: it came by this way, or did not come. Whether the network lost it, before any repair.
-    pub fn note_decided(&mut self, via: Option<Via>) {
-        self.loss_bursts.handle_frame(via == Some(Via::Stream));
     }
 
     /// A frame with data was played that came by this way.
@@ -180,7 +176,9 @@ mod tests {
         let mut statistics = Statistics::default();
         for way in frames {
             let via = WAYS[way % WAYS.len()];
-            statistics.note_decided(via);
+            statistics
+                .loss_bursts
+                .handle_frame(via == Some(Via::Stream));
             match via {
                 Some(via) => statistics.count_received(via),
                 None => statistics.concealed += 1,
@@ -224,7 +222,7 @@ mod tests {
         (statistics.reordered, statistics.underruns) = (6, 7);
         let lately = Lately {
             frames: 5,
-            repaired: 2,
+            missed: 2,
             ..Lately::default()
         };
         let report = statistics.report(lately);
@@ -254,8 +252,8 @@ mod tests {
         fn the_equations_hold_and_stay_true_when_players_are_added_up(
             one in prop::collection::vec(0usize..5, 0..200), two in prop::collection::vec(0usize..5, 0..200),
         ) {
-            // Bursts are counted when they have ended.
-            let ended = |frames: &[usize]| [frames, &[1]].concat();
+            // Bursts are counted from the first frame that came on, and when they have ended.
+            let ended = |frames: &[usize]| [&[1], frames, &[1]].concat();
             let (one, two) = (ended(&one), ended(&two));
             let mut sum = decided(&one);
             sum.add(&decided(&two));
@@ -268,6 +266,7 @@ mod tests {
             let bursts = all.split(|way| *way == 1).filter(|burst| !burst.is_empty());
             let lengths: Vec<u64> = bursts.map(|burst| burst.len() as u64).collect();
             prop_assert_eq!(lengths.iter().sum::<u64>(), sum.repaired + sum.concealed);
+            prop_assert_eq!(sum.loss_bursts.frames(), sum.repaired + sum.concealed);
             prop_assert_eq!(sum.loss_bursts.buckets().map(|(_, count)| count).sum::<u64>(), lengths.len() as u64);
             prop_assert_eq!(sum.loss_bursts.longest(), lengths.into_iter().max().unwrap_or(0));
         }

@@ -98,8 +98,9 @@ impl Totals {
 pub struct Lately {
     /// Frames played, with data or without.
     pub frames: u32,
-    /// Of these, frames that did not come by the stream and were repaired.
-    pub repaired: u32,
+    /// Of these, frames that the network lost: they did not come by the stream, whether they were repaired or not. (What was on
+    /// air before the listener tuned in is none of them.)
+    pub missed: u32,
     /// Of these, frames played without data.
     pub concealed: u32,
     /// First copies that came too late.
@@ -111,16 +112,16 @@ pub struct Lately {
 impl Lately {
     /// How much of what was sent did not come by the stream in time, in per cent; none if nothing was played.
     pub fn loss_percent(&self) -> Option<f64> {
-        self.percent(u64::from(self.repaired) + u64::from(self.concealed))
+        self.percent(self.missed.max(self.concealed))
     }
 
     /// How much of it could not be repaired either, and was heard as a hole.
     pub fn concealed_percent(&self) -> Option<f64> {
-        self.percent(u64::from(self.concealed))
+        self.percent(self.concealed)
     }
 
-    fn percent(&self, part: u64) -> Option<f64> {
-        (self.frames > 0).then(|| part as f64 * 100.0 / f64::from(self.frames))
+    fn percent(&self, part: u32) -> Option<f64> {
+        (self.frames > 0).then(|| f64::from(part) * 100.0 / f64::from(self.frames))
     }
 }
 
@@ -141,13 +142,12 @@ impl Report {
     pub fn check(&self) -> Result<(), &'static str> {
         let mut totals = self.totals;
         let lately = &self.lately;
-        let missed = u64::from(lately.repaired) + u64::from(lately.concealed);
         let table = [
             (
                 totals.each().iter().all(|count| **count < COUNT_LIMIT),
                 "count",
             ),
-            (missed <= u64::from(lately.frames), "loss"),
+            (lately.missed.max(lately.concealed) <= lately.frames, "loss"),
             (
                 self.repair.is_none_or(|times| {
                     times.p50_us <= times.p99_us && times.p99_us <= MAX_REPAIR_US
@@ -169,7 +169,7 @@ impl Report {
         }
         let lately = &mut self.lately;
         lately.concealed = lately.concealed.min(lately.frames);
-        lately.repaired = lately.repaired.min(lately.frames - lately.concealed);
+        lately.missed = lately.missed.min(lately.frames);
         if let Some(times) = &mut self.repair {
             times.p99_us = times.p99_us.min(MAX_REPAIR_US);
             times.p50_us = times.p50_us.min(times.p99_us);
@@ -205,7 +205,7 @@ mod tests {
             totals,
             lately: Lately {
                 frames: u32::MAX,
-                repaired: u32::MAX,
+                missed: u32::MAX,
                 concealed: u32::MAX / 2,
                 late: u32::MAX,
                 underruns: u32::MAX,
@@ -247,6 +247,10 @@ mod tests {
                 "count",
             ),
             (with(|report| report.lately.frames -= 1), "loss"),
+            (
+                with(|report| (report.lately.frames, report.lately.missed) = (1, 1)),
+                "loss",
+            ),
             (times(MAX_REPAIR_US, MAX_REPAIR_US + 1), "repair time"),
             (times(2, 1), "repair time"),
             (with(|report| report.buffer_ms = 5_001), "buffer"),
@@ -277,13 +281,15 @@ mod tests {
             ((0, 0, 0), None, None),
             ((500, 0, 0), Some(0.0), Some(0.0)),
             ((500, 24, 0), Some(4.8), Some(0.0)),
-            ((500, 59, 1), Some(12.0), Some(0.2)),
-            ((500, 0, 500), Some(100.0), Some(100.0)),
+            ((500, 60, 1), Some(12.0), Some(0.2)),
+            ((500, 500, 500), Some(100.0), Some(100.0)),
+            // They came and do not decode.
+            ((500, 1, 25), Some(5.0), Some(5.0)),
         ];
-        for ((frames, repaired, concealed), loss, heard) in table {
+        for ((frames, missed, concealed), loss, heard) in table {
             let lately = Lately {
                 frames,
-                repaired,
+                missed,
                 concealed,
                 ..Lately::default()
             };
@@ -300,7 +306,7 @@ mod tests {
             let mut report = Report {
                 listens,
                 lately: Lately {
-                    frames: lately[0], repaired: lately[1], concealed: lately[2], late: lately[3], underruns: lately[4],
+                    frames: lately[0], missed: lately[1], concealed: lately[2], late: lately[3], underruns: lately[4],
                 },
                 repair: times.map(|(p50_us, p99_us)| RepairTimes { p50_us, p99_us }),
                 longest_burst: more.0,

@@ -54,10 +54,10 @@ impl Made<'_> {
         }));
     }
 
-    fn reports(&self, repaired: u32, concealed: u32) {
+    fn reports(&self, missed: u32, concealed: u32) {
         let lately = Lately {
             frames: 500,
-            repaired,
+            missed,
             concealed,
             ..Lately::default()
         };
@@ -87,13 +87,13 @@ fn a_leader_says_who_suffers_in_its_status_and_on_its_live_line() {
     let attic = Made::new(&studio, &station, 7 << 32, "attic");
     let cellar = Made::new(&studio, &station, 8 << 32, "cellar");
     // Whoever is not known yet is not believed.
-    attic.reports(0, 500);
+    attic.reports(500, 500);
     let alone = |status: &Value| status["nodes"].as_array().unwrap().len() == 1;
     status_when(&studio, alone);
-    for (made, repaired, concealed) in [(&attic, 59, 1), (&cellar, 24, 0)] {
+    for (made, missed, concealed) in [(&attic, 60, 1), (&cellar, 24, 0)] {
         made.greets();
         // They come in by one socket, in order.
-        made.reports(repaired, concealed);
+        made.reports(missed, concealed);
     }
     let told = status_when(&studio, |status| {
         let nodes = status["nodes"].as_array().unwrap();

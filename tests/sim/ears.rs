@@ -1,5 +1,7 @@
 //! What does a host do with what it hears?
 
+use std::time::Duration;
+
 use lanradio::playout::store::Via;
 use lanradio::wire::control::Message;
 use lanradio::wire::media::MediaPacket;
@@ -56,17 +58,22 @@ impl World {
         }
         if asked.is_some() || group {
             let via = if group { Via::Multicast } else { Via::Unicast };
-            self.hear_repair(number, bytes, via);
+            self.hear_repair(number, bytes, (via, asked));
         }
     }
 
     /// A frame that the player misses came by another way than the stream.
-    pub(crate) fn hear_repair(&mut self, number: usize, bytes: &[u8], via: Via) {
+    pub(crate) fn hear_repair(
+        &mut self,
+        number: usize,
+        bytes: &[u8],
+        how: (Via, Option<Duration>),
+    ) {
         let host = &mut self.hosts[number];
         let now = host.clock.local(self.now_us);
         let media = MediaPacket::parse(bytes).expect("our own packet");
         if let Some(dial) = &mut host.dial {
-            let _ = dial.handle_repair(&media, via, now);
+            let _ = dial.handle_repair(&media, how, now);
         }
         host.listen();
     }

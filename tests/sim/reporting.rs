@@ -42,8 +42,10 @@ fn a_leader_knows_within_7_s_who_suffers_and_so_does_the_next_one() {
         for number in 1..4 {
             let (report, age) = known(&world, number).expect("it has reported");
             assert!(age <= Duration::from_millis(6_100), "{age:?}");
+            // What was on air before they came was fetched, and not lost.
             assert_eq!(report.lately.loss_percent(), Some(0.0), "{number}");
             assert!(report.listens && report.totals.received > 200);
+            assert_eq!(report.longest_burst, 0, "{number}");
         }
         with_holes(&mut world, 7, 0, deaf);
         let loss = |world: &World, number| {
@@ -52,8 +54,16 @@ fn a_leader_knows_within_7_s_who_suffers_and_so_does_the_next_one() {
         };
         assert!(loss(&world, deaf) > 2.0, "{}", loss(&world, deaf));
         assert_eq!((loss(&world, 1), loss(&world, 2)), (0.0, 0.0));
-        let burst = known(&world, deaf).unwrap().0.longest_burst;
-        assert!((4..=6).contains(&burst), "{burst}");
+        let suffers = known(&world, deaf).unwrap().0;
+        assert!((4..=6).contains(&suffers.longest_burst), "{suffers:?}");
+        // All of it was repaired, as soon as the sender was heard again, by somebody who has a copy.
+        assert_eq!(
+            (suffers.totals.concealed, suffers.totals.repaired() >= 15),
+            (0, true),
+            "{suffers:?}"
+        );
+        let times = suffers.repair.expect("it was asked for");
+        assert!(times.p50_us < 20_000 && times.p99_us < 150_000, "{times:?}");
         // Another one leads: within 3 s it knows the same.
         world.strike(&Fault::Crash(0));
         world.run_for(SECOND);

@@ -406,7 +406,7 @@ impl World {
                         &bytes,
                     );
                 }
-                Output::Repair(bytes) => self.hear_repair(number, &bytes, Via::Replica),
+                Output::Repair(bytes) => self.hear_repair(number, &bytes, (Via::Replica, None)),
                 Output::Rtcp(_) => {}
                 Output::Fetch(Fetch::Plan { from, digest }) => {
                     let errand = self.errand(number, from);

@@ -88,7 +88,7 @@ impl Listener {
         if asked.is_none() && !group {
             return self.dial.reject("unasked");
         }
-        if self.dial.handle_repair(&packet, via, now).is_ok() {
+        if self.dial.handle_repair(&packet, (via, asked), now).is_ok() {
             self.output.prepare();
         }
     }

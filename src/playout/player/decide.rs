@@ -149,6 +149,7 @@ impl Player {
             return;
         }
         self.queue.push(Output::TunedIn { first: start });
+        self.statistics.loss_bursts.handle_tuned_in();
         // Decoders are brought to where they would be: from where they last started afresh, if that is near.
         let near = low.max(start.minus(PREROLL));
         let fresh = |index: &FrameIndex| self.is_fresh(*index) || self.runs.starts_at(*index);
@@ -179,7 +180,8 @@ impl Player {
         if anew || self.is_fresh(index) {
             self.queue.push(Output::Reset);
         }
-        self.statistics.note_decided(info.map(|info| info.via));
+        let came = info.is_some_and(|info| info.streamed);
+        self.statistics.loss_bursts.handle_frame(came);
         if let Some(info) = info {
             self.queue.push(Output::Play { index });
             self.statistics.count_received(info.via);

@@ -171,7 +171,7 @@ impl Player {
     }
 
     /// The next frame to be decided, once playing has begun.
-    fn next(&self) -> Option<FrameIndex> {
+    pub(super) fn next(&self) -> Option<FrameIndex> {
         match self.phase {
             Phase::Playing { next } | Phase::OffAir { next } => Some(next),
             _ => None,
@@ -330,10 +330,14 @@ impl Player {
             term: head.term,
             plan: head.plan,
             via: head.via,
+            streamed: head.via == Via::Stream,
         };
         let held = self.frames.info(index);
         if held.is_some_and(|held| held.term >= head.term || held.plan == head.plan) {
             self.count_duplicate(head.via);
+            if streamed {
+                self.frames.note_streamed(index);
+            }
             return Ok(());
         }
         if let Some(displaced) = self
@@ -423,6 +427,7 @@ impl Player {
             term: head.term,
             plan: head.plan,
             via: head.via,
+            streamed: head.via == Via::Stream,
         };
         self.frames.insert(head.index, info, payload);
         Ok(())

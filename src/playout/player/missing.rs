@@ -47,6 +47,13 @@ impl Player {
         }
     }
 
+    /// Whether this packet is of a frame that is not here and can still be played.
+    pub fn awaits(&self, packet: &MediaPacket<'_>) -> bool {
+        let index = (self.numbering).index(packet.element.index_high, packet.seq);
+        let is_undecided = self.next().is_none_or(|next| index >= next);
+        packet.station == self.station() && is_undecided && !self.frames.contains(index)
+    }
+
     /// A packet came by another way than the stream.
     ///
     /// # Errors
