@@ -55,14 +55,19 @@ fn a_listener_that_loses_a_tenth_is_named_with_what_it_loses_and_the_others_are_
     let percent = attic["loss_percent"].as_f64().unwrap();
     assert!((4.5..=16.0).contains(&percent), "{attic:#}");
     let count = |field: &str| attic[field].as_u64().unwrap();
+    // What was fetched when it tuned in counts as repaired, too: a buffer of 25 frames and its pre-roll.
+    const FETCHED: u64 = 40;
+    let dropped = dropped as u64;
     let all = count("repaired") + count("concealed");
     assert!(
-        (30..=dropped as u64 + 20).contains(&all),
+        (30..=dropped + FETCHED).contains(&all),
         "{all} of {dropped}"
     );
     assert!((2..=8).contains(&count("longest_burst")), "{attic:#}");
     let heard = attic["concealed_percent"].as_f64().unwrap() > 0.0;
     assert_eq!(attic["suffers"], heard, "{attic:#}");
+    let half_ms = attic["repair_ms_p50"].as_f64().unwrap();
+    assert!(half_ms > 0.0 && half_ms < 100.0, "{attic:#}");
     // Where this machine stands still, a frame may come so late that it was asked for.
     let cellar = node(&told, "cellar");
     let percent = cellar["loss_percent"].as_f64().unwrap();
@@ -81,5 +86,6 @@ fn a_listener_that_loses_a_tenth_is_named_with_what_it_loses_and_the_others_are_
     let single = bursts["1"].as_u64().unwrap();
     assert!(single >= 20, "{stats}");
     let lost = stats["concealed"].as_u64().unwrap() + stats["repaired"].as_u64().unwrap();
-    assert!(lost.abs_diff(dropped as u64) <= 30, "{lost} of {dropped}");
+    let range = dropped.saturating_sub(10)..=dropped + FETCHED;
+    assert!(range.contains(&lost), "{lost} of {dropped}");
 }
