@@ -202,6 +202,19 @@ impl Host {
         ));
     }
 
+    /// From now on nothing comes in by UDP that is for this host alone: whatever it asks for, it gets no answer.
+    pub(crate) fn stop_answers(&self) {
+        self.nft(&format!(
+            "table ip unanswered {{
+                chain input {{
+                    type filter hook input priority -1
+                    iifname \"lan0\" ip daddr {} meta l4proto udp drop
+                }}
+            }}",
+            self.ip
+        ));
+    }
+
     /// From now on nothing that these hosts send gets in here. (Nothing gets out to them if they do the same.)
     pub(crate) fn part_from<'a>(&self, others: impl IntoIterator<Item = &'a Host>) {
         let addresses: Vec<_> = others.into_iter().map(|host| host.ip.to_string()).collect();
