@@ -34,9 +34,9 @@ pub(crate) struct Host {
     /// The name of its network namespace.
     pub(crate) namespace: String,
     /// The name of its port on the switch.
-    port: String,
+    pub(crate) port: String,
     /// The name of the switch's namespace.
-    switch: String,
+    pub(crate) switch: String,
     /// Its IPv4 address on `lan0`.
     pub(crate) ip: Ipv4Addr,
     /// How far its monotonic clock is ahead of the machine's, in seconds; its boot clock even more.
@@ -248,7 +248,8 @@ impl Host {
         count.unwrap_or_else(|| panic!("no packet count in {text}"))
     }
 
-    fn nft(&self, script: &str) {
+    /// Feeds `script` to `nft` on this host.
+    pub(crate) fn nft(&self, script: &str) {
         let mut child = inside(&self.namespace, "nft")
             .args(["-f", "-"])
             .stdin(Stdio::piped())
@@ -413,7 +414,7 @@ fn ip(arguments: &[&str]) {
 }
 
 /// `ip` in the network of namespace `space`. (`ip -n` has the same trouble in a chroot as `ip netns exec`, see [`inside`].)
-fn ip_inside(space: &str, arguments: &[&str]) {
+pub(crate) fn ip_inside(space: &str, arguments: &[&str]) {
     run(inside(space, "ip").args(arguments));
 }
 
