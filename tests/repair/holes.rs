@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, UdpSocket};
 
 use crate::capture::MEDIA_PORT;
-use crate::net::Host;
+use crate::net::{Host, Lan};
+use crate::process::wait_until;
 use crate::wire::Wire;
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 77, 77);
@@ -40,6 +41,24 @@ impl Ear {
     }
 }
 
+/// Waits until the first host and the others hear each other: a link that was just made drops the first packets.
+pub(crate) fn await_links(lan: &Lan) {
+    const OTHER_PORT: u16 = 5_100;
+    let hear = |from: &Host, to: &Host| {
+        let (socket, ear) = (from.socket(), to.ear(GROUP, OTHER_PORT));
+        let mut buffer = [0; 4];
+        wait_until(10, "a link", || {
+            socket.send_to(b"ping", (GROUP, OTHER_PORT)).unwrap();
+            ear.recv(&mut buffer).is_ok()
+        });
+    };
+    let first = &lan.hosts[0];
+    for other in &lan.hosts[1..] {
+        hear(first, other);
+        hear(other, first);
+    }
+}
+
 /// From now on nothing comes through by UDP for 100 ms, every 100 media packets (2 s), the first time after `phase` of them. It
 /// is all in the kernel: a media packet puts an element into a set where it stays for a while, and as long as it is there,
 /// everything is dropped.
@@ -62,9 +81,8 @@ pub(crate) fn start_holes(host: &Host, phase: usize) {
 #[test]
 fn holes_take_five_media_packets_in_a_row_out_of_a_hundred_and_all_else_meanwhile() {
     use std::time::{Duration, Instant};
-    let Some(lan) = crate::net::Lan::new(2) else {
-        return;
-    };
+    let Some(lan) = Lan::new(2) else { return };
+    await_links(&lan);
     let ears = [MEDIA_PORT, MEDIA_PORT + 2].map(|port| lan.hosts[1].ear(GROUP, port));
     let socket = lan.hosts[0].socket();
     start_holes(&lan.hosts[1], 10);

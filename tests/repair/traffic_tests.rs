@@ -7,6 +7,7 @@ use lanradio::wire::control::Message;
 use lanradio::wire::ids::{NodeId, StationId};
 use lanradio::wire::repair::{Nack, Repair};
 
+use crate::holes::await_links;
 use crate::net::Lan;
 use crate::process::wait_until;
 use crate::traffic::{Share, Taps};
@@ -27,6 +28,7 @@ pub(crate) fn media(seq: u16, sound: &[u8]) -> Vec<u8> {
 #[test]
 fn ledger_has_each_datagram_once_by_kind_and_by_sender() {
     let Some(lan) = Lan::new(3) else { return };
+    await_links(&lan);
     let taps = Taps::at(&lan.hosts[..2]);
     let sockets = [0, 1, 2].map(|host| lan.hosts[host].socket());
     let other = (lan.hosts[1].ip, 40_000);
