@@ -51,6 +51,8 @@ pub enum Kind<'a> {
         held: Duration,
         /// Size of the buffer.
         buffer: Duration,
+        /// The size follows the network.
+        adapts: bool,
         /// Counters since start.
         statistics: &'a Statistics,
     },

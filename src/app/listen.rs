@@ -19,7 +19,7 @@ use super::waiting::Waiting;
 use crate::io::sockets::{Join, MAX_DATAGRAM};
 use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
-use crate::playout::player::Config;
+use crate::playout::player::{BufferChoice, Config};
 use crate::playout::store::Via;
 use crate::station::node::Event;
 use crate::time::Instant;
@@ -45,8 +45,8 @@ pub struct ListenConfig {
     pub once: bool,
     /// Give up if nothing is heard in this time.
     pub timeout: Option<Duration>,
-    /// This listener's own buffer.
-    pub buffer: Option<Duration>,
+    /// The station's buffer, or this listener's own.
+    pub buffer: BufferChoice,
     /// It takes over if it has to.
     pub standby: bool,
     /// Its place among heirs that are as good; higher goes first.
@@ -63,7 +63,13 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
     config.output.check()?;
     let mut session = Session::begin(&config.common, Join::ALL, console)?;
     let output = Output::open(&config.output, config.volume, session.waiter.waker())?;
-    session.judge_buffer(config.buffer, console);
+    let (own, shortest) = match config.buffer {
+        BufferChoice::Station => (None, None),
+        BufferChoice::Fixed(buffer) => (Some(buffer), Some(buffer)),
+        // What is as short as it may be is so because nothing needs more.
+        BufferChoice::Auto { max, .. } => (None, Some(max)),
+    };
+    session.judge_buffer(shortest, console);
     let member = MemberConfig {
         sends: false,
         standby: config.standby,
@@ -71,14 +77,14 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         cache_bytes: config.cache_bytes,
         http: config.common.http,
         quorum: config.common.quorum,
-        buffer: config.buffer.unwrap_or_default(),
+        buffer: own.unwrap_or_default(),
         looped: false,
         found: (StationId(0), FrameIndex(0)),
     };
     let member = Member::start(&member, &mut session, console)?;
     let mut listener = Listener {
         dial: Dial::new(Config {
-            buffer_override: config.buffer,
+            buffer: config.buffer,
             ..Config::default()
         }),
         voice: Voice {
@@ -212,7 +218,7 @@ impl Listener {
         }
         for bytes in done.repairs {
             if let Ok(packet) = MediaPacket::parse(&bytes) {
-                let _ = self.dial.handle_repair(&packet, Via::Replica, now);
+                let _ = self.dial.handle_repair(&packet, Via::Replica, now, now);
             }
         }
         for event in done.events {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::values;
+use super::values::{self, Buffer};
 use crate::app::output::OutputConfig;
 use crate::wire::election::MAX_QUORUM;
 
@@ -29,6 +29,7 @@ Examples:
   lanradio listen --output USB                      on the device whose name begins so (see lanradio devices)
   lanradio listen --output file:heard.wav --once    record one programme, then exit
   lanradio listen --output - | aplay -f cd -r 48000   play through another program
+  lanradio listen --buffer auto                     as soon after it is sent as this network allows
 ";
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -124,6 +125,13 @@ pub struct ListenArgs {
     /// Exit with code 3 if no station is heard in this time (default: wait for ever).
     #[arg(long, env = "LANRADIO_TIMEOUT", value_name = "DURATION", value_parser = values::duration)]
     pub timeout: Option<Duration>,
+    /// The shortest that --buffer auto makes the buffer (default 60ms).
+    #[arg(long, env = "LANRADIO_MIN_BUFFER", value_name = "DURATION", value_parser = values::buffer_limit, hide_short_help = true)]
+    pub min_buffer: Option<Duration>,
+    /// The longest that --buffer auto makes the buffer (default 2s). It grows at once when frames come late, and shrinks by 9 ms a
+    /// minute when they do not, so that nobody hears it; while nothing plays, at once.
+    #[arg(long, env = "LANRADIO_MAX_BUFFER", value_name = "DURATION", value_parser = values::buffer_limit, hide_short_help = true)]
+    pub max_buffer: Option<Duration>,
     /// What all commands share.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -168,9 +176,9 @@ pub struct DevicesArgs {
 #[derive(Debug, Args)]
 pub struct CommonArgs {
     /// How long after it is due a frame is played (40ms to 5s). On send: the station's (default 500ms); on listen: this
-    /// listener's own (default: the station's).
-    #[arg(long, env = "LANRADIO_BUFFER", value_name = "DURATION", value_parser = values::buffer)]
-    pub buffer: Option<Duration>,
+    /// listener's own (default: the station's), or auto: as long as this network needs it.
+    #[arg(long, env = "LANRADIO_BUFFER", value_name = "DURATION|auto", value_parser = values::buffer)]
+    pub buffer: Option<Buffer>,
     /// Multicast group and port of the station; the port is even, from 1024 to 65532.
     #[arg(long, env = "LANRADIO_GROUP", value_name = "ADDR[:PORT]", default_value = values::DEFAULT_GROUP, value_parser = values::group)]
     pub group: SocketAddr,

@@ -146,9 +146,11 @@ fn figures(status: &Status<'_>) -> String {
         Kind::Listen {
             held,
             buffer,
+            adapts,
             statistics,
         } => format!(
-            "{place}  buffer {}/{} ms  lost {}  late {}  concealed {}",
+            "{place}  buffer {}{}/{} ms  lost {}  late {}  concealed {}",
+            if *adapts { "auto " } else { "" },
             held.as_millis(),
             buffer.as_millis(),
             statistics.lost,
@@ -193,6 +195,30 @@ mod tests {
         );
         assert_eq!(shown(&status(long), 30), "a title tha…  0:05/1:05  lead…");
         assert_eq!(shown(&status(long), usize::MAX), format!("{long}{figures}"));
+    }
+
+    #[test]
+    fn size_of_the_buffer_is_shown_and_whether_it_adapts() {
+        let statistics = crate::playout::Statistics::default();
+        for (adapts, buffer) in [
+            (false, "buffer 160/180 ms"),
+            (true, "buffer auto 160/180 ms"),
+        ] {
+            let status = Status {
+                title: "Song",
+                position: Duration::from_secs(5),
+                length: None,
+                leader: "",
+                kind: Kind::Listen {
+                    held: Duration::from_micros(160_500),
+                    buffer: Duration::from_micros(180_999),
+                    adapts,
+                    statistics: &statistics,
+                },
+            };
+            let expected = format!("Song  0:05  {buffer}  lost 0  late 0  concealed 0");
+            assert_eq!(shown(&status, 80), expected);
+        }
     }
 
     #[test]

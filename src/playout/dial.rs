@@ -10,6 +10,7 @@
 
 use std::net::IpAddr;
 
+use super::adaptive::{AdaptiveBuffer, BufferChoice};
 use super::foreign::{Foreign, ForeignRejection};
 use super::player::{Config, Player, Rejection};
 use super::statistics::Statistics;
@@ -32,6 +33,8 @@ pub struct Dial {
     candidates: Vec<Player>,
     /// On air only while `tuned` is not.
     foreign: Foreign,
+    /// What the last station's buffer learned of the network.
+    learned: Option<AdaptiveBuffer>,
     /// Counters of players that are gone, and what no player was given.
     past: Statistics,
 }
@@ -43,7 +46,8 @@ impl Dial {
             config,
             tuned: None,
             candidates: Vec::new(),
-            foreign: Foreign::new(config.buffer_override.unwrap_or(config.default_buffer)),
+            foreign: Foreign::new(config.buffer, config.default_buffer),
+            learned: None,
             past: Statistics::default(),
         }
     }
@@ -56,6 +60,11 @@ impl Dial {
     /// The same, to be driven.
     pub fn player_mut(&mut self) -> Option<&mut Player> {
         self.tuned.as_mut()
+    }
+
+    /// Whether the buffer adapts to the network.
+    pub fn adapts(&self) -> bool {
+        matches!(self.config.buffer, BufferChoice::Auto { .. })
     }
 
     /// Counts what never reached a player: garbage, foreign streams.
@@ -165,6 +174,7 @@ impl Dial {
         &mut self,
         packet: &MediaPacket<'_>,
         via: Via,
+        arrived: Instant,
         now: Instant,
     ) -> Result<(), Rejection> {
         match self
@@ -172,7 +182,7 @@ impl Dial {
             .as_mut()
             .filter(|player| player.station() == packet.station)
         {
-            Some(player) => player.handle_repair(packet, via, now),
+            Some(player) => player.handle_repair(packet, via, arrived, now),
             None => self.other(packet.station),
         }
     }
@@ -259,8 +269,14 @@ impl Dial {
         if kept.is_none() && self.tuned.as_ref().is_none_or(Player::is_waiting) {
             return;
         }
-        if let Some(replaced) = kept.and_then(|player| self.tuned.replace(player)) {
-            self.leave(replaced);
+        if let Some(kept) = kept {
+            if let Some(replaced) = self.tuned.take() {
+                self.leave(replaced);
+            }
+            let tuned = self.tuned.insert(kept);
+            if let Some(learned) = &self.learned {
+                tuned.handle_learned(learned);
+            }
         }
         self.turn_all_away();
     }
@@ -268,6 +284,7 @@ impl Dial {
     /// Keeps the counters of a player that was tuned in. Its missing frames are lost.
     fn leave(&mut self, mut replaced: Player) {
         replaced.handle_finish();
+        self.learned = replaced.learned().cloned().or(self.learned.take());
         self.past.add(replaced.statistics());
     }
 
@@ -385,6 +402,25 @@ mod tests {
         assert_eq!(tuned(&dial), Some(7));
         let refused = dial.statistics().rejected["other_station"];
         assert_eq!(refused, 4 + 8 * 50);
+    }
+
+    #[test]
+    fn what_a_buffer_that_adapts_has_learned_holds_for_the_next_station() {
+        let ms = std::time::Duration::from_millis;
+        for (heard, expected) in [(700, ms(60)), (450, ms(500))] {
+            let buffer = BufferChoice::Auto {
+                min: ms(60),
+                max: ms(2_000),
+            };
+            let config = Config::default();
+            let mut dial = Dial::new(Config { buffer, ..config });
+            (0..heard).for_each(|n| _ = hears(&mut dial, 7, n));
+            // After that the station is gone.
+            (heard..heard + 400).for_each(|n| plays(&mut dial, due(n)));
+            (2_000..2_010).for_each(|n| _ = hears(&mut dial, 9, n));
+            assert_eq!(tuned(&dial), Some(9));
+            assert_eq!(dial.player().map(Player::buffer), Some(expected));
+        }
     }
 
     /// Packet `number` of another program's stream arrives when it is due, and is used or not.

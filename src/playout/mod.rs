@@ -3,6 +3,7 @@
 //! * [`store`]: "give me frames lo..hi from a holder", and the received frames as its first holder
 //! * [`dial`]: which station, when several are heard
 //! * [`timeline`]: what the station clock says, in local time
+//! * [`adaptive`]: how long the buffer has to be, and how it gets there unheard
 //! * [`player`]: one station's packets in, decisions out: each frame index is played or concealed exactly once, in order
 //! * [`foreign`]: what other programs send, with nothing but its packets to go by
 //! * [`fade`]: how loud a concealed block is
@@ -13,6 +14,7 @@
 //!
 //! No clock, no decoder, no socket: the caller reads all sockets, says what time it is, and decodes what it is told to.
 
+pub mod adaptive;
 pub mod device_watch;
 pub mod dial;
 mod evidence;

@@ -66,7 +66,7 @@ impl World {
         let now = host.clock.local(self.now_us);
         let media = MediaPacket::parse(bytes).expect("our own packet");
         if let Some(dial) = &mut host.dial {
-            let _ = dial.handle_repair(&media, via, now);
+            let _ = dial.handle_repair(&media, via, now, now);
         }
         host.listen();
     }

@@ -10,6 +10,7 @@
 //! * `ears`: what a host does with what it hears
 //! * `telling`: the transcript: what happened, in words that do not depend on random ids
 //! * `directed`: runs that aim at one invariant: crash after crash, a hundred takeovers
+//! * `adapting`: how long a buffer that adapts becomes
 //! * `forged`: somebody sends in the station's name
 //! * `scenarios`: named runs, with their transcripts in `transcripts/`; `agreement`: those with a quorum
 //! * `seeds`: random runs by the thousand
@@ -20,6 +21,7 @@
     clippy::unwrap_used,
     reason = "tests: a failed unwrap is a failed test"
 )]
+mod adapting;
 mod agreement;
 mod checks;
 mod directed;

@@ -98,6 +98,8 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     /// So many nodes have to agree.
     pub(crate) quorum: u16,
+    /// The station's buffer.
+    pub(crate) buffer: std::time::Duration,
     /// So many new leaders crash with their first frame.
     pub(crate) kill_new_leaders: u64,
     /// How every node is broken.
@@ -137,6 +139,7 @@ impl World {
             disturbed_at: 0,
             healed: false,
             quorum: 1,
+            buffer: std::time::Duration::from_millis(500),
             kill_new_leaders: 0,
             #[cfg(debug_assertions)]
             flaw: None,
@@ -186,6 +189,7 @@ impl World {
         };
         let mut config = config(number, 0, self.seed);
         (config.sends, config.standby, config.quorum) = (sends, standby, self.quorum);
+        config.buffer = self.buffer;
         (config.looped, config.first_frame) = (feed.looped, FrameIndex(feed.first_frame));
         if feed.first_frame > 0 {
             self.checks.wraps_of(config.station, feed.first_frame);

@@ -88,7 +88,8 @@ impl Listener {
         if asked.is_none() && !group {
             return self.dial.reject("unasked");
         }
-        if self.dial.handle_repair(&packet, via, now).is_ok() {
+        let taken = self.dial.handle_repair(&packet, via, received.arrived, now);
+        if taken.is_ok() {
             self.output.prepare();
         }
     }

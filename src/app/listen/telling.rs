@@ -68,7 +68,9 @@ impl Listener {
 
     pub(super) fn show_status(&mut self, console: &mut dyn Console) {
         let statistics = self.dial.statistics();
-        if self.foreign.show(self.dial.foreign(), &statistics, console) {
+        let adapts = self.dial.adapts();
+        let foreign = (self.dial.foreign(), adapts);
+        if self.foreign.show(foreign, &statistics, console) {
             return;
         }
         let Some(player) = self.dial.player().filter(|player| !player.is_off_air()) else {
@@ -86,6 +88,7 @@ impl Listener {
             kind: Kind::Listen {
                 held: crate::wire::FRAME * player.buffered_frames() as u32,
                 buffer: player.buffer(),
+                adapts,
                 statistics: &statistics,
             },
         });

@@ -136,8 +136,7 @@ impl Player {
         let fit = self.runs.fit(index, head.idle, head.marker);
         if fit == Fit::Known && self.is_early(head.slot(), head.arrived) {
             // If all frames of the run come early, it is the timeline that is wrong.
-            self.timeline
-                .handle_sample(head.slot().due_us(), head.arrived);
+            self.sample(head.slot().due_us(), head.arrived);
             if self.is_early(head.slot(), head.arrived) {
                 return Err(Rejection::TooFar(index));
             }
@@ -349,8 +348,10 @@ impl Player {
         }
         self.frames.insert(index, info, payload);
         if streamed {
-            self.timeline
-                .handle_sample(head.slot().due_us(), head.arrived);
+            self.sample(head.slot().due_us(), head.arrived);
+        }
+        if held.is_none() {
+            self.measure(&head);
         }
         if head.marker && self.runs.fit(index, head.idle, true) == Fit::Starts {
             self.runs.learn(index, head.idle, true);
@@ -402,10 +403,18 @@ impl Player {
             self.count_duplicate(head.via);
             return Ok(());
         }
-        let Ok(at) = self
+        let missed = self
             .missing
-            .binary_search_by_key(&head.index, |(index, _)| *index)
-        else {
+            .binary_search_by_key(&head.index, |(index, _)| *index);
+        // If even the newest frames come late, the way has become longer.
+        let newest = self.high.is_none_or(|high| high < head.index);
+        if newest && head.via == Via::Stream {
+            self.sample(head.slot().due_us(), head.arrived);
+        }
+        if newest || missed.is_ok() {
+            self.measure(head);
+        }
+        let Ok(at) = missed else {
             return Err(Rejection::TooOld(head.index));
         };
         self.count_order(head, true);

@@ -55,11 +55,12 @@ impl Player {
         &mut self,
         packet: &MediaPacket<'_>,
         via: Via,
+        arrived: Instant,
         now: Instant,
     ) -> Result<(), Rejection> {
         self.tick(now);
         let head = self
-            .place(packet, self.now)
+            .place(packet, arrived.min(self.now))
             .map(|head| Head { via, ..head });
         let result = head.and_then(|head| self.take_repair(head, packet.payload));
         self.reject(result)

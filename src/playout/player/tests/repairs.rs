@@ -19,7 +19,7 @@ impl Listener {
         let header = (packet.term, packet.plan, packet.flags);
         let numbering = Numbering::of(STATION);
         let media = MediaPacket::place(&numbering, index, slot, packet.marker, header, &payload);
-        self.player.handle_repair(&media, via, now)
+        self.player.handle_repair(&media, via, now, now)
     }
 
     fn missing(&self, now: Instant) -> Vec<u64> {
