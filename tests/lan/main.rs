@@ -15,6 +15,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod capture;
+mod garbage;
 mod measure;
 mod music;
 mod net;

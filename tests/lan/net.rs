@@ -34,9 +34,9 @@ pub(crate) struct Host {
     /// The name of its network namespace.
     pub(crate) namespace: String,
     /// The name of its port on the switch.
-    port: String,
+    pub(crate) port: String,
     /// The name of the switch's namespace.
-    switch: String,
+    pub(crate) switch: String,
     /// Its IPv4 address on `lan0`.
     pub(crate) ip: Ipv4Addr,
     /// How far its monotonic clock is ahead of the machine's, in seconds; its boot clock even more.
@@ -202,6 +202,19 @@ impl Host {
         ));
     }
 
+    /// From now on nothing comes in by UDP that is for this host alone: whatever it asks for, it gets no answer.
+    pub(crate) fn stop_answers(&self) {
+        self.nft(&format!(
+            "table ip unanswered {{
+                chain input {{
+                    type filter hook input priority -1
+                    iifname \"lan0\" ip daddr {} meta l4proto udp drop
+                }}
+            }}",
+            self.ip
+        ));
+    }
+
     /// From now on nothing that these hosts send gets in here. (Nothing gets out to them if they do the same.)
     pub(crate) fn part_from<'a>(&self, others: impl IntoIterator<Item = &'a Host>) {
         let addresses: Vec<_> = others.into_iter().map(|host| host.ip.to_string()).collect();
@@ -235,7 +248,8 @@ impl Host {
         count.unwrap_or_else(|| panic!("no packet count in {text}"))
     }
 
-    fn nft(&self, script: &str) {
+    /// Feeds `script` to `nft` on this host.
+    pub(crate) fn nft(&self, script: &str) {
         let mut child = inside(&self.namespace, "nft")
             .args(["-f", "-"])
             .stdin(Stdio::piped())
@@ -400,7 +414,7 @@ fn ip(arguments: &[&str]) {
 }
 
 /// `ip` in the network of namespace `space`. (`ip -n` has the same trouble in a chroot as `ip netns exec`, see [`inside`].)
-fn ip_inside(space: &str, arguments: &[&str]) {
+pub(crate) fn ip_inside(space: &str, arguments: &[&str]) {
     run(inside(space, "ip").args(arguments));
 }
 
