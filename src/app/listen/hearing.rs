@@ -85,7 +85,7 @@ impl Listener {
         let group = received.channel == Channel::Control;
         let asked = self.member.hear_repair(received.from, &packet, group, now);
         let via = if group { Via::Multicast } else { Via::Unicast };
-        if asked.is_none() && !group {
+        if asked.is_none() && !(group && self.member.node.may_repair(received.from)) {
             return self.dial.reject("unasked");
         }
         let (how, arrived) = ((via, asked), received.arrived);
