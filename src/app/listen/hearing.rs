@@ -54,14 +54,11 @@ impl Listener {
             },
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
                 Ok(message) => {
-                    let (from, arrived) = (received.from, received.arrived);
                     if let Message::Heartbeat(beat) = &message {
                         let beat = clean((**beat).clone());
-                        let _ = self.dial.handle_heartbeat(&beat, arrived, now);
+                        let _ = self.dial.handle_heartbeat(&beat, received.arrived, now);
                     }
-                    self.member
-                        .node
-                        .handle_control(from, &message, arrived, now);
+                    self.member.hear_control(received, &message, now);
                 }
                 Err(error) => self.reject_control(&error, console),
             },
