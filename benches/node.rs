@@ -8,6 +8,8 @@
 
 #[path = "../tests/sim/checks.rs"]
 mod checks;
+#[path = "../tests/sim/ears.rs"]
+mod ears;
 #[path = "../tests/sim/errands.rs"]
 mod errands;
 #[path = "../tests/sim/faults.rs"]

@@ -20,6 +20,7 @@ use crate::io::sockets::{Join, MAX_DATAGRAM};
 use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
 use crate::playout::player::Config;
+use crate::playout::store::Via;
 use crate::station::node::Event;
 use crate::time::Instant;
 use crate::wire::control::{EndReason, Message};
@@ -187,8 +188,10 @@ impl Listener {
 
     /// Does a node's part: follows the station that is heard, covers, claims, leads.
     fn take_part(&mut self, console: &mut dyn Console) {
-        let station = self.dial.player().map(|player| player.station());
-        self.member.node.follow(station);
+        self.follow();
+        let now = self.session.clock.now();
+        let missing = self.dial.missing(now);
+        self.member.node.handle_missing(&missing, now);
         self.member.turn(&mut self.session, console);
         let done = self.member.act(&mut self.session, console);
         let now = self.session.clock.now();
@@ -202,6 +205,11 @@ impl Listener {
         for bytes in done.beats {
             if let Ok(Message::Heartbeat(beat)) = Message::parse(&bytes) {
                 let _ = self.dial.handle_heartbeat(&clean(*beat), now, now);
+            }
+        }
+        for bytes in done.repairs {
+            if let Ok(packet) = MediaPacket::parse(&bytes) {
+                let _ = self.dial.handle_repair(&packet, Via::Replica, now);
             }
         }
         for event in done.events {
@@ -219,6 +227,12 @@ impl Listener {
             }
         }
         self.act(console);
+    }
+
+    /// The node takes part in the station that is tuned in.
+    fn follow(&mut self) {
+        let station = self.dial.player().map(|player| player.station());
+        self.member.node.follow(station);
     }
 
     /// A node that leads does not leave without handing over, or saying that the programme is over; then it stays for a moment, to

@@ -114,6 +114,8 @@ pub struct Done {
     pub media: Vec<Vec<u8>>,
     /// Heartbeats that it sent to the group.
     pub beats: Vec<Vec<u8>>,
+    /// Media packets from its own copy, for the frames that the player misses.
+    pub repairs: Vec<Vec<u8>>,
 }
 
 impl Member {
@@ -191,6 +193,23 @@ impl Member {
         }
     }
 
+    /// A repair came: it is kept, too. How long after this node asked for it; none if it did not.
+    pub fn hear_repair(
+        &mut self,
+        from: SocketAddr,
+        packet: &MediaPacket<'_>,
+        group: bool,
+        now: Instant,
+    ) -> Option<Duration> {
+        let asked = self.node.handle_repair(from, packet, group, now);
+        if asked.is_some()
+            && let Some((track, k)) = self.node.place(packet)
+        {
+            self.library.keep(track, k, packet.payload);
+        }
+        asked
+    }
+
     /// One turn: what came from other threads, then what is due. Call it after all sockets were read.
     pub fn turn(&mut self, session: &mut Session, console: &mut dyn Console) {
         while let Ok(fetched) = self.fetched.try_recv() {
@@ -225,6 +244,10 @@ impl Member {
                     to: Some(to),
                     bytes,
                 } => session.sockets.send_to(to, &bytes),
+                Output::Repair(bytes) => {
+                    done.repairs.push(bytes);
+                    continue;
+                }
                 Output::Submit { to, bytes } => {
                     self.ask(
                         to,

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use super::foreign::{Foreign, ForeignRejection};
 use super::player::{Config, Player, Rejection};
 use super::statistics::Statistics;
+use super::store::{Missing, Via};
 use crate::time::Instant;
 use crate::wire::StationId;
 use crate::wire::control::{Heartbeat, State};
@@ -151,6 +152,29 @@ impl Dial {
         };
         self.settle();
         result
+    }
+
+    /// The frames that the player misses.
+    pub fn missing(&self, now: Instant) -> Vec<Missing> {
+        let player = self.tuned.as_ref();
+        player.map_or_else(Vec::new, |player| player.missing(now))
+    }
+
+    /// A packet of the station that is listened to has come by another way than the stream.
+    pub fn handle_repair(
+        &mut self,
+        packet: &MediaPacket<'_>,
+        via: Via,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        match self
+            .tuned
+            .as_mut()
+            .filter(|player| player.station() == packet.station)
+        {
+            Some(player) => player.handle_repair(packet, via, now),
+            None => self.other(packet.station),
+        }
     }
 
     /// A heartbeat has arrived. One that says that a programme is over tunes nobody in.

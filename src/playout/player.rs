@@ -10,6 +10,7 @@
 mod beats;
 mod decide;
 mod intake;
+mod missing;
 mod queue;
 #[cfg(test)]
 mod tests;

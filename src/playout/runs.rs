@@ -65,6 +65,27 @@ impl Runs {
         }
     }
 
+    /// The frame that is due in `slot`, or was the last one due before it; none before the first run.
+    pub(super) fn index_at(&self, slot: Slot) -> Option<FrameIndex> {
+        let has_begun = |run: &&Run| run.first.0 + run.idle <= slot.0;
+        match self.0.iter().rev().find(has_begun) {
+            Some(run) => {
+                let index = FrameIndex(slot.0 - run.idle);
+                Some(run.end.map_or(index, |end| index.min(end.minus(1))))
+            }
+            None => {
+                let run = self.0.first().filter(|run| !run.exact)?;
+                slot.0.checked_sub(run.idle).map(FrameIndex)
+            }
+        }
+    }
+
+    /// The first frame of the run that `index` belongs to, as far as it is known.
+    pub(super) fn first_of(&self, index: FrameIndex) -> Option<FrameIndex> {
+        let run = &self.0[self.count_to(index).checked_sub(1)?];
+        run.exact.then_some(run.first)
+    }
+
     /// A run starts with (`exact`) or before frame `first`.
     pub(super) fn learn(&mut self, first: FrameIndex, idle: u64, exact: bool) {
         self.insert(Run {

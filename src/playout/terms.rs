@@ -69,6 +69,12 @@ impl Terms {
         self.told
     }
 
+    /// Whether a frame of this term is what the followed leader plays: it is of that leader, or of the same plan.
+    pub(super) fn is_of_followed(&self, term: ShortTerm, plan: PlanDigest) -> bool {
+        self.followed
+            .is_some_and(|followed| term == followed || term > followed && plan == self.plan)
+    }
+
     /// Why the followed term was adopted.
     pub(super) fn why(&self) -> &'static str {
         self.why

@@ -146,6 +146,12 @@ impl Timeline {
             .map(|offset| Instant::from_micros(station_us).offset_by(offset))
     }
 
+    /// What the station clock says at `at`, in microseconds; `None` before the first sample, and before the station was founded.
+    pub fn station_us(&self, at: Instant) -> Option<u64> {
+        let station_us = at.as_micros() as i64 - self.offset_us?;
+        u64::try_from(station_us).ok()
+    }
+
     /// Local clock minus station clock (with the smallest delay) in microseconds; `None` before the first sample.
     pub fn offset_us(&self) -> Option<i64> {
         self.offset_us

@@ -9,6 +9,7 @@
 //! * [`roster`]: who is here, and who takes over
 //! * [`reception`]: does what is sent to all still reach this node?
 //! * [`random`]: a seeded generator, for random waits
+//! * [`repair`]: what was lost on the way, asked for and answered
 //! * [`node`]: one node: founding, following, covering, claiming, leading, the end
 //!
 //! Nothing here knows a socket, thread, clock, file or random source: `now` is an argument, actions are return values.
@@ -21,6 +22,7 @@ pub mod playlist;
 pub mod programme;
 pub mod random;
 pub mod reception;
+pub mod repair;
 pub mod roster;
 pub mod seen;
 

@@ -181,6 +181,13 @@ impl<'a> MediaPacket<'a> {
         })
     }
 
+    /// The packet as it travels.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + self.payload.len());
+        self.write(&mut bytes);
+        bytes
+    }
+
     /// Appends the packet to `out`. A payload beyond [`MAX_PAYLOAD_BYTES`] is our own bug.
     pub fn write(&self, out: &mut Vec<u8>) {
         debug_assert!(!self.payload.is_empty() && self.payload.len() <= MAX_PAYLOAD_BYTES);

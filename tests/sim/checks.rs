@@ -197,27 +197,29 @@ impl World {
                     self.heard_term(number, media.element.term);
                 }
             }
-            Channel::Control => match Message::parse(&packet.bytes).expect("our own message") {
-                Message::Ask(ask) => {
-                    let host = &mut self.hosts[number];
-                    let same = host.node.followed_term().map(|term| term.short())
-                        == Some(ask.term.short());
-                    let follows =
-                        host.node.term().is_none() && host.node.config().station == ask.station;
-                    let lately = host.watch.disturbed_at.is_some_and(|at| now < at + 500_000);
-                    if same
-                        && follows
-                        && !lately
-                        && host.watch.has_heard(ask.term.short(), 110_000, now)
-                        && let Some(candidate) = self.host_of(ask.node)
-                    {
-                        let must = &mut self.hosts[candidate].watch.must_refuse;
-                        must.push((ask.attempt, number));
+            Channel::Control | Channel::Unicast => {
+                match Message::parse(&packet.bytes).expect("our own message") {
+                    Message::Ask(ask) => {
+                        let host = &mut self.hosts[number];
+                        let same = host.node.followed_term().map(|term| term.short())
+                            == Some(ask.term.short());
+                        let follows =
+                            host.node.term().is_none() && host.node.config().station == ask.station;
+                        let lately = host.watch.disturbed_at.is_some_and(|at| now < at + 500_000);
+                        if same
+                            && follows
+                            && !lately
+                            && host.watch.has_heard(ask.term.short(), 110_000, now)
+                            && let Some(candidate) = self.host_of(ask.node)
+                        {
+                            let must = &mut self.hosts[candidate].watch.must_refuse;
+                            must.push((ask.attempt, number));
+                        }
                     }
+                    Message::Reply(reply) => self.replied(number, &reply),
+                    _ => {}
                 }
-                Message::Reply(reply) => self.replied(number, &reply),
-                _ => {}
-            },
+            }
         }
     }
 

@@ -188,6 +188,14 @@ impl Host {
         self.up && now_us >= self.paused_until
     }
 
+    /// The node takes part in the station that is tuned in.
+    pub(crate) fn follow(&mut self) {
+        if let Some(dial) = &self.dial {
+            let station = dial.player().map(|player| player.station());
+            self.node.follow(station);
+        }
+    }
+
     /// What the player decided since it was last asked.
     pub(crate) fn listen(&mut self) {
         let Some(player) = self.dial.as_mut().and_then(Dial::player_mut) else {

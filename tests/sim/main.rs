@@ -7,6 +7,7 @@
 //! * `watch`: what is noted of a host for the invariants
 //! * `checks`: PROTOCOL's invariants, looked at on every packet and every wake: is what is said right? `liveness`: does one lead?
 //!   `hearing`: what came of it?
+//! * `ears`: what a host does with what it hears
 //! * `telling`: the transcript: what happened, in words that do not depend on random ids
 //! * `directed`: runs that aim at one invariant: crash after crash, a hundred takeovers
 //! * `forged`: somebody sends in the station's name
@@ -22,6 +23,7 @@
 mod agreement;
 mod checks;
 mod directed;
+mod ears;
 mod errands;
 mod faults;
 #[cfg(debug_assertions)]

@@ -3,10 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use lanradio::playout::store::Via;
 use lanradio::station::node::{Event, Fetch, Output};
 use lanradio::station::random::Random;
-use lanradio::wire::control::Message;
-use lanradio::wire::media::MediaPacket;
 use lanradio::wire::{FrameIndex, PlanDigest, TrackId};
 
 use crate::checks::{Checks, Violation};
@@ -22,7 +21,10 @@ const LOOK_EVERY_US: u64 = 50_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Channel {
     Media,
+    /// To the group.
     Control,
+    /// To one host.
+    Unicast,
 }
 
 /// A datagram on its way.
@@ -355,49 +357,23 @@ impl World {
         }
         let host = &mut self.hosts[number];
         let now = host.clock.local(self.now_us);
-        if let Some(dial) = &mut host.dial {
-            dial.handle_timeout(now);
-            let station = dial.player().map(|player| player.station());
-            host.node.follow(station);
+        host.follow();
+        if let Some(dial) = &host.dial {
+            host.node.handle_missing(&dial.missing(now), now);
         }
         host.node.handle_timeout(now, &host.shelf);
-        host.listen();
         self.act(number);
+        let host = &mut self.hosts[number];
+        if let Some(dial) = &mut host.dial {
+            dial.handle_timeout(now);
+        }
+        host.listen();
         self.woken(number);
         self.schedule(number);
     }
 
-    fn receive(&mut self, number: usize, packet: &Packet) {
-        self.delivered(number, packet);
-        let host = &mut self.hosts[number];
-        let now = host.clock.local(self.now_us);
-        let arrived = host.clock.local(packet.arrived_us).max(host.not_before);
-        match packet.channel {
-            Channel::Media => {
-                let media = MediaPacket::parse(&packet.bytes).expect("our own packet");
-                host.node.handle_media(&media, arrived, now);
-                if let Some((track, k)) = host.node.place(&media) {
-                    host.shelf.insert(track, k, media.payload);
-                }
-                if let Some(dial) = &mut host.dial {
-                    let _ = dial.handle_media(&media, arrived, now);
-                }
-            }
-            Channel::Control => {
-                let message = Message::parse(&packet.bytes).expect("our own message");
-                if let (Message::Heartbeat(beat), Some(dial)) = (&message, &mut host.dial) {
-                    let _ = dial.handle_heartbeat(beat, arrived, now);
-                }
-                host.node
-                    .handle_control(Host::addr(packet.from), &message, arrived, now);
-            }
-        }
-        host.listen();
-        self.act(number);
-    }
-
     /// Does what a node decided.
-    fn act(&mut self, number: usize) {
+    pub(crate) fn act(&mut self, number: usize) {
         while let Some(output) = self.hosts[number].node.poll_output() {
             if !self.hosts[number].up {
                 continue; // it has just crashed
@@ -423,10 +399,11 @@ impl World {
                     self.send(
                         number,
                         to.expect("an address of a host"),
-                        Channel::Control,
+                        Channel::Unicast,
                         &bytes,
                     );
                 }
+                Output::Repair(bytes) => self.hear_repair(number, &bytes, Via::Replica),
                 Output::Rtcp(_) => {}
                 Output::Fetch(Fetch::Plan { from, digest }) => {
                     let errand = self.errand(number, from);
@@ -451,25 +428,6 @@ impl World {
             self.kill_new_leaders -= 1;
             self.strike(&Fault::Crash(number));
         }
-    }
-
-    /// What a node sends is heard by its own player.
-    fn hear_own(&mut self, number: usize, bytes: &[u8], channel: Channel) {
-        let host = &mut self.hosts[number];
-        let now = host.clock.local(self.now_us);
-        let Some(dial) = &mut host.dial else { return };
-        match channel {
-            Channel::Media => {
-                let media = MediaPacket::parse(bytes).expect("our own packet");
-                let _ = dial.handle_media(&media, now, now);
-            }
-            Channel::Control => {
-                if let Ok(Message::Heartbeat(beat)) = Message::parse(bytes) {
-                    let _ = dial.handle_heartbeat(&beat, now, now);
-                }
-            }
-        }
-        host.listen();
     }
 
     fn note(&mut self, number: usize, event: &Event) {

@@ -3,9 +3,11 @@
 use super::Listener;
 use crate::app::console::Console;
 use crate::io::sockets::{Channel, Received};
+use crate::playout::store::Via;
 use crate::wire::control::{ControlError, Heartbeat, Message};
 use crate::wire::foreign::ForeignPacket;
 use crate::wire::media::{MediaError, MediaPacket};
+use crate::wire::repair::Repair;
 use crate::wire::rtcp;
 
 impl Listener {
@@ -54,14 +56,37 @@ impl Listener {
             },
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
                 Ok(message) => {
-                    if let Message::Heartbeat(beat) = &message {
-                        let beat = clean((**beat).clone());
-                        let _ = self.dial.handle_heartbeat(&beat, received.arrived, now);
+                    match &message {
+                        Message::Heartbeat(beat) => {
+                            let beat = clean((**beat).clone());
+                            let _ = self.dial.handle_heartbeat(&beat, received.arrived, now);
+                            self.follow();
+                        }
+                        Message::Repair(repair) => return self.handle_repair(received, repair),
+                        _ => {}
                     }
                     self.member.hear_control(received, &message, now);
                 }
                 Err(error) => self.reject_control(&error, console),
             },
+        }
+    }
+
+    /// A frame that was lost on the way. What nobody asked for is not believed.
+    fn handle_repair(&mut self, received: &Received, repair: &Repair) {
+        let now = self.session.clock.now();
+        let packet = match MediaPacket::parse(&repair.packet) {
+            Ok(packet) => packet,
+            Err(error) => return self.dial.reject(error.reason()),
+        };
+        let group = received.channel == Channel::Control;
+        let asked = self.member.hear_repair(received.from, &packet, group, now);
+        let via = if group { Via::Multicast } else { Via::Unicast };
+        if asked.is_none() && !group {
+            return self.dial.reject("unasked");
+        }
+        if self.dial.handle_repair(&packet, via, now).is_ok() {
+            self.output.prepare();
         }
     }
 

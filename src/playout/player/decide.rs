@@ -109,10 +109,12 @@ impl Player {
             return awaited;
         }
         let after_preroll = low.plus(PREROLL);
-        (low.0..after_preroll.0)
+        let exact = (low.0..after_preroll.0)
             .map(FrameIndex)
             .find(|index| self.is_fresh(*index) || self.runs.starts_at(*index))
-            .unwrap_or(after_preroll)
+            .unwrap_or(after_preroll);
+        self.fetched_start(low)
+            .map_or(exact, |start| start.max(exact))
     }
 
     /// When playing starts; if the run ends before, when that end is.
@@ -147,16 +149,20 @@ impl Player {
             return;
         }
         self.queue.push(Output::TunedIn { first: start });
+        // Decoders are brought to where they would be: from where they last started afresh, if that is near.
+        let near = low.max(start.minus(PREROLL));
+        let fresh = |index: &FrameIndex| self.is_fresh(*index) || self.runs.starts_at(*index);
+        let from = (near.0..=start.0)
+            .rev()
+            .map(FrameIndex)
+            .find(fresh)
+            .unwrap_or(near);
         if !self.is_fresh(start) {
             self.queue.push(Output::Reset);
         }
-        if low < start && !self.is_fresh(start) && !self.runs.starts_at(start) {
-            (low.0..start.0).for_each(|index| {
-                self.queue.push(Output::Preroll {
-                    index: FrameIndex(index),
-                })
-            });
-        }
+        (from.0..start.0)
+            .map(FrameIndex)
+            .for_each(|index| self.queue.push(Output::Preroll { index }));
         self.announce = false;
         self.phase = Phase::Playing { next: start };
     }

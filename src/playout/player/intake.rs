@@ -52,7 +52,11 @@ impl Player {
     }
 
     /// The packet's place by its own numbers.
-    fn place(&self, packet: &MediaPacket<'_>, arrived: Instant) -> Result<Head, Rejection> {
+    pub(super) fn place(
+        &self,
+        packet: &MediaPacket<'_>,
+        arrived: Instant,
+    ) -> Result<Head, Rejection> {
         if packet.station != self.station() {
             return Err(Rejection::OtherStation(packet.station));
         }
@@ -152,7 +156,7 @@ impl Player {
     }
 
     /// Whether a frame comes long before it is due.
-    fn is_early(&self, slot: Slot, arrived: Instant) -> bool {
+    pub(super) fn is_early(&self, slot: Slot, arrived: Instant) -> bool {
         let due = self.timeline.local(slot.due_us());
         due.is_some_and(|due| due > arrived + EARLIEST)
     }
@@ -175,7 +179,7 @@ impl Player {
     }
 
     /// Whether the ring has a place for the frame; what lies before the window is not too far, only old.
-    fn in_window(&self, index: FrameIndex) -> bool {
+    pub(super) fn in_window(&self, index: FrameIndex) -> bool {
         match self.phase {
             Phase::Searching | Phase::Finished => true,
             Phase::Joining { low: None, near } => index.0.abs_diff(near.0) < WINDOW,
@@ -312,9 +316,12 @@ impl Player {
     }
 
     /// Puts a frame in its place, or counts what it is if it comes too late for that.
-    fn keep(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
+    pub(super) fn keep(&mut self, head: Head, payload: &[u8]) -> Result<(), Rejection> {
         let index = head.index;
-        self.evidence.clear();
+        let streamed = head.via == Via::Stream;
+        if streamed {
+            self.evidence.clear();
+        }
         if index < self.next().unwrap_or(self.floor) {
             return self.keep_old(&head, payload);
         }
@@ -326,7 +333,7 @@ impl Player {
         };
         let held = self.frames.info(index);
         if held.is_some_and(|held| held.term >= head.term || held.plan == head.plan) {
-            self.statistics.duplicate += 1;
+            self.count_duplicate(head.via);
             return Ok(());
         }
         if let Some(displaced) = self
@@ -341,13 +348,15 @@ impl Player {
             self.queue.save(displaced, saved);
         }
         self.frames.insert(index, info, payload);
-        self.timeline
-            .handle_sample(head.slot().due_us(), head.arrived);
+        if streamed {
+            self.timeline
+                .handle_sample(head.slot().due_us(), head.arrived);
+        }
         if head.marker && self.runs.fit(index, head.idle, true) == Fit::Starts {
             self.runs.learn(index, head.idle, true);
         }
         self.runs.stretch(index);
-        self.count_order(index, held.is_none());
+        self.count_order(&head, held.is_none());
         match self.phase {
             Phase::Joining { low, near } => {
                 self.phase = Phase::Joining {
@@ -365,8 +374,19 @@ impl Player {
         Ok(())
     }
 
-    fn count_order(&mut self, index: FrameIndex, first_copy: bool) {
-        if first_copy && self.high.is_some_and(|high| high > index) {
+    /// What several are sent is no copy that somebody sent too much.
+    fn count_duplicate(&mut self, via: Via) {
+        if matches!(via, Via::Stream | Via::Unicast) {
+            self.statistics.duplicate += 1;
+        }
+    }
+
+    fn count_order(&mut self, head: &Head, first_copy: bool) {
+        let index = head.index;
+        if head.via == Via::Replica {
+            return; // says nothing of the station
+        }
+        if first_copy && head.via == Via::Stream && self.high.is_some_and(|high| high > index) {
             self.statistics.reordered += 1;
         }
         // Life is progress: copies of what was heard before can come from anywhere.
@@ -379,7 +399,7 @@ impl Player {
     /// A copy of a frame that is already decided. It is still worth keeping: as history for others.
     fn keep_old(&mut self, head: &Head, payload: &[u8]) -> Result<(), Rejection> {
         if self.frames.contains(head.index) || self.queue.saved(head.index).is_some() {
-            self.statistics.duplicate += 1;
+            self.count_duplicate(head.via);
             return Ok(());
         }
         let Ok(at) = self
@@ -388,7 +408,7 @@ impl Player {
         else {
             return Err(Rejection::TooOld(head.index));
         };
-        self.count_order(head.index, true);
+        self.count_order(head, true);
         if self
             .missing
             .remove(at)

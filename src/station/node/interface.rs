@@ -60,6 +60,8 @@ pub enum Output {
         /// The datagram.
         bytes: Vec<u8>,
     },
+    /// A frame that the player misses, from this node's own copy: its packet.
+    Repair(Vec<u8>),
     /// Copy this from another node.
     Fetch(Fetch),
     /// Submit this to the leader's node API.

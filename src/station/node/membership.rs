@@ -19,6 +19,10 @@ use crate::wire::{FrameIndex, NodeId, StationId, TrackId};
 pub(super) const ELIGIBLE_FRAMES: u64 = 250;
 /// How often a node looks at what it holds.
 const ASSESS_EVERY: Duration = Duration::from_millis(100);
+/// How soon a listener that has just started asks again who is on air; then after twice the time, and so on.
+const ASK_AT_FIRST: Duration = Duration::from_millis(30);
+/// For how long it asks.
+const ASKS_FOR: Duration = Duration::from_millis(200);
 /// How soon a node that hears frames and no leader asks again who leads; then after twice the time, and so on.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How often it does so at least.
@@ -30,10 +34,8 @@ impl Node {
         let (founding, station) = match &self.role {
             Role::Founding { .. } => (true, None),
             Role::Following(_) => (false, Some(self.config.station)),
-            // It hears frames, and asks who leads.
-            Role::Waiting {
-                station: Some(_), ..
-            } => (false, None),
+            // It asks who is on air, or hears frames, and asks who leads.
+            Role::Waiting { .. } => (false, None),
             _ => return,
         };
         let hello = self.hello(founding, station);
@@ -155,6 +157,10 @@ impl Node {
         match &self.role {
             Role::Following(_) => {}
             Role::Waiting {
+                station: None,
+                since,
+            } => return self.ask_who_is_on_air(*since),
+            Role::Waiting {
                 station: Some(_),
                 since,
             } => {
@@ -180,6 +186,21 @@ impl Node {
         Some(self.hello_at)
     }
 
+    /// A listener that has just started asks, again and again for a moment, since questions can be lost: whoever leads answers at
+    /// once. If nobody does, it waits until it hears something.
+    fn ask_who_is_on_air(&mut self, since: Instant) -> Option<Instant> {
+        if self.latest < self.hello_at {
+            return Some(self.hello_at);
+        }
+        let waited = self.latest.since(since);
+        if waited > ASKS_FOR {
+            return None;
+        }
+        self.say_hello();
+        self.hello_at = self.latest + waited.max(ASK_AT_FIRST);
+        Some(self.hello_at)
+    }
+
     /// Looks at what this node holds.
     pub(super) fn assess(&mut self, frames: &dyn Frames) {
         let is_time = self
@@ -191,7 +212,12 @@ impl Node {
         self.assessed_at = Some(self.latest);
         let next = self.first_to_lead();
         let before = self.standing;
-        let (held_to, holds_all) = if self.config.standby {
+        // A list of its own, from before it followed, says nothing of the leader's.
+        let knows_list = match &self.role {
+            Role::Following(following) => following.base.is_some(),
+            _ => true,
+        };
+        let (held_to, holds_all) = if self.config.standby && knows_list {
             self.held_to(frames)
         } else {
             (None, false)

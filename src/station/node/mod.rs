@@ -26,6 +26,7 @@
 //! * `deafness`: what it should hear, and what it does not do while it does not hear it
 //! * `copying`: the plan and the frames that are not here yet; `lost`: those that nobody has
 //! * `sources`: what this node itself came to send
+//! * `repairing`: frames that were lost on the way, here and elsewhere
 //! * `submitting`: one's own tracks in the programme of another; `safe`: which of them would outlive this node
 
 mod agreeing;
@@ -46,6 +47,7 @@ mod merging;
 mod office;
 mod on_air;
 mod queries;
+mod repairing;
 mod roles;
 mod safe;
 mod sources;
@@ -110,6 +112,7 @@ pub struct Node {
     seen: Seen,
     voter: Voter,
     copying: Copying,
+    repairing: repairing::Repairing,
     random: Random,
     /// When this node started.
     born: Instant,
@@ -193,6 +196,7 @@ impl Node {
             seen: Seen::default(),
             voter: Voter::default(),
             copying: Copying::default(),
+            repairing: repairing::Repairing::default(),
             random: Random::new(config.seed),
             born: now,
             hello_at: now,
@@ -217,7 +221,7 @@ impl Node {
             flaw: None,
             outputs: VecDeque::new(),
             latest: now,
-            fed: false,
+            fed: !config.sends,
             told_track: None,
             told_missing: None,
             warned_of: Vec::new(),
@@ -276,6 +280,7 @@ impl Node {
             Message::Ask(ask) if ask.node != me => self.hear_candidate(from, ask),
             Message::Reply(reply) if reply.candidate == me => self.hear_voter(from, reply),
             Message::Stale(stale) if stale.node != me => self.hear_stale(stale),
+            Message::Nack(nack) => self.hear_nack(from, *nack),
             // Our own, looped back by the kernel, or for others.
             _ => {}
         }
@@ -358,8 +363,9 @@ impl Node {
         let member = self.keep_membership(frames);
         let copying = self.copy(frames);
         let submits = self.submit();
+        let repairs = self.repair(frames);
         self.keep_safe(frames);
-        self.wake_at = [attended, relieved, member, copying, submits]
+        self.wake_at = [attended, relieved, member, copying, submits, repairs]
             .into_iter()
             .flatten()
             .min();

@@ -13,8 +13,8 @@ use super::{CUSHION_FRAMES, Event, Frames, Node, Output};
 use crate::station::pacing::Pacer;
 use crate::station::playlist::PlayList;
 use crate::wire::control::{EndReason, RunInfo};
-use crate::wire::ids::FRAME_MICROS;
-use crate::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
+use crate::wire::ids::{FRAME_MICROS, ShortTerm};
+use crate::wire::media::{Flags, MAX_PAYLOAD_BYTES, MediaPacket};
 use crate::wire::{FrameIndex, Slot, TrackId};
 
 /// How far ahead the programme is planned: twice the cover horizon, so that a change is announced at least one horizon before
@@ -454,7 +454,7 @@ impl Node {
         index: FrameIndex,
         slot: Slot,
         marker: bool,
-        (term, flags): (crate::wire::ids::ShortTerm, Flags),
+        (term, flags): (ShortTerm, Flags),
         payload: &[u8],
     ) {
         let flags = if self.programme.is_last_of_track(index) {
@@ -463,11 +463,9 @@ impl Node {
             flags
         };
         let identity = (term, self.programme.digest(), flags);
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-        MediaPacket::place(&self.numbering, index, slot, marker, identity, payload)
-            .write(&mut bytes);
+        let packet = MediaPacket::place(&self.numbering, index, slot, marker, identity, payload);
         self.seen.insert(index);
-        self.outputs.push_back(Output::Media(bytes));
+        self.outputs.push_back(Output::Media(packet.to_bytes()));
     }
 
     /// Whether what is not ready at `ready` may still come: a growing track, or a list to which more will be added.

@@ -8,6 +8,7 @@ use super::copying::Copying;
 use super::flaws::Flaw;
 use super::following::Following;
 use super::office::Lead;
+use super::repairing::Repairing;
 use super::{Event, HEARTBEAT, Node, Output};
 use crate::station::clock::StationClock;
 use crate::station::pacing::Pacer;
@@ -336,6 +337,7 @@ impl Node {
         self.seen = Seen::default();
         self.roster = Roster::default();
         self.copying = Copying::default();
+        self.repairing = Repairing::default();
     }
 
     /// The programme ends before `next`.

@@ -97,7 +97,9 @@ impl Node {
         };
         let played_at = self.latest + following.buffer;
         let founds = self.has_unheeded() && reason != EndReason::Stopped;
+        let farewell = self.farewell(reason, played_at);
         self.become_waiting(Some(station));
+        self.repairing = farewell;
         if founds && !self.departs && self.relieved.is_none() {
             self.become_founding_again(played_at);
         }

@@ -1,0 +1,250 @@
+//! What does this node ask others for, and what has it for them?
+//!
+//! A frame that its player misses comes from the node's own copy, if it has one; else the leader is asked, and while that is
+//! silent (or does not answer) the heirs are, so that repair goes on while nobody leads. What is asked for is answered from the
+//! copy as it was on air, or would have been: the same packet, whoever sends it (DESIGN 3.1), and never of a frame that
+//! is still to come. What lies further than the cover horizon past the leader's last word may have been changed: nobody
+//! repairs with it.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use super::roles::Role;
+use super::{CUSHION_FRAMES, Frames, Node, Output};
+use crate::playout::player::PREROLL;
+use crate::playout::store::Missing;
+use crate::station::programme::Programme;
+use crate::station::repair::{Answerer, Asker};
+use crate::time::Instant;
+use crate::wire::control::{EndReason, Message};
+use crate::wire::election::SILENT_AFTER;
+use crate::wire::media::{Flags, MediaPacket};
+use crate::wire::repair::{Nack, Repair};
+use crate::wire::{FRAME, FrameIndex, Slot, Term};
+
+/// Frames that were on air and are still repaired: 10 s, twice the longest buffer.
+const WINDOW: u64 = 500;
+/// Holders that are asked, beside the leader.
+const MAX_HOLDERS: usize = 8;
+/// A leader that was not heard for so long is asked last.
+const ASKED_LAST: std::time::Duration = SILENT_AFTER.saturating_mul(2);
+
+/// Both sides of repair.
+#[derive(Debug, Default)]
+pub(super) struct Repairing {
+    asker: Asker,
+    answerer: Answerer,
+    /// The programme that has just ended: its last frames are still to be played, and can be lost like all others.
+    ended: Option<Box<Ended>>,
+}
+
+/// What was followed until it ended.
+#[derive(Debug)]
+struct Ended {
+    played_at: Instant,
+    holders: Vec<SocketAddr>,
+    programme: Programme,
+    term: Term,
+    end: Option<FrameIndex>,
+}
+
+impl Node {
+    /// These frames are missing here now, in order, and no others. Tell it before each [`Node::handle_timeout`].
+    pub fn handle_missing(&mut self, missing: &[Missing], now: Instant) {
+        self.latest = self.latest.max(now);
+        self.repairing.asker.handle_missing(missing, self.latest);
+    }
+
+    /// A repair came, for this node alone or for the `group`. How long after this node asked for that frame; none if it did not.
+    pub fn handle_repair(
+        &mut self,
+        from: SocketAddr,
+        packet: &MediaPacket<'_>,
+        group: bool,
+        now: Instant,
+    ) -> Option<std::time::Duration> {
+        self.latest = self.latest.max(now);
+        if packet.station != self.config.station {
+            return None;
+        }
+        let index = (self.numbering).index(packet.element.index_high, packet.seq);
+        let Repairing {
+            asker, answerer, ..
+        } = &mut self.repairing;
+        if group {
+            answerer.handle_group_repair(index, self.latest);
+        }
+        asker.handle_repair(index, from, self.latest)
+    }
+
+    /// Another node has missed frames.
+    pub(super) fn hear_nack(&mut self, from: SocketAddr, nack: Nack) {
+        if nack.station != self.config.station || nack.node == self.config.node {
+            return;
+        }
+        let held = self.repairable();
+        let answerer = &mut self.repairing.answerer;
+        answerer.handle_nack(from, nack.frames(), &held, self.latest);
+    }
+
+    /// Asks for what is missing and answers what was asked for; answers when to come back.
+    pub(super) fn repair(&mut self, frames: &dyn Frames) -> Option<Instant> {
+        if let Some(top) = self.seen.top() {
+            let buffer = self.station_buffer().unwrap_or(self.config.buffer);
+            let needed = PREROLL + buffer.div_duration_f64(FRAME).ceil() as u64;
+            self.repairing
+                .answerer
+                .handle_on_air(top, needed, self.latest);
+        }
+        self.ask_for_missing(frames);
+        self.answer_nacks(frames);
+        let Repairing {
+            asker, answerer, ..
+        } = &self.repairing;
+        let asks = self.asks().then(|| asker.poll_timeout()).flatten();
+        asks.into_iter().chain(answerer.poll_timeout()).min()
+    }
+
+    fn ask_for_missing(&mut self, frames: &dyn Frames) {
+        if !self.asks() {
+            return;
+        }
+        let mut due = self.repairing.asker.due(self.latest);
+        due.retain(|index| {
+            let own = self
+                .is_settled(*index)
+                .then(|| self.repair_of(*index, frames));
+            let Some(packet) = own.flatten() else {
+                return true;
+            };
+            self.repairing.asker.handle_found(*index);
+            self.outputs.push_back(Output::Repair(packet));
+            false
+        });
+        if due.is_empty() {
+            return;
+        }
+        let holders = self.repairers();
+        let now = self.latest;
+        let holder = self.repairing.asker.choose(&holders, now);
+        self.repairing.asker.handle_asked(&due, holder, now);
+        if holder.is_some() {
+            for nack in Nack::of(self.config.station, self.config.node, &due) {
+                self.send_control(holder, &Message::Nack(nack));
+            }
+        }
+    }
+
+    /// Whether there is somebody to ask, or a copy of its own.
+    fn asks(&self) -> bool {
+        let ended = self.repairing.ended.as_ref();
+        matches!(self.role, Role::Following(_) | Role::Leading { .. })
+            || ended.is_some_and(|ended| self.latest < ended.played_at)
+    }
+
+    /// What is left to do when the followed programme ends: its last frames are played until `played_at`.
+    pub(super) fn farewell(&mut self, reason: EndReason, played_at: Instant) -> Repairing {
+        let mut repairing = std::mem::take(&mut self.repairing);
+        if let (Some(term), EndReason::Ended | EndReason::SourceLost) =
+            (self.followed_term(), reason)
+        {
+            repairing.ended = Some(Box::new(Ended {
+                played_at,
+                holders: self.repairers(),
+                end: self.settled_end(),
+                programme: self.programme.clone(),
+                term,
+            }));
+        }
+        repairing
+    }
+
+    fn answer_nacks(&mut self, frames: &dyn Frames) {
+        let held = self.repairable();
+        for answer in self.repairing.answerer.answers(self.latest) {
+            let on_air = held.contains(&answer.index);
+            let packet = on_air.then(|| self.repair_of(answer.index, frames));
+            if let Some(packet) = packet.flatten() {
+                self.send_control(answer.to, &Message::Repair(Repair { packet }));
+            }
+        }
+    }
+
+    /// Whom to ask, best first.
+    fn repairers(&self) -> Vec<SocketAddr> {
+        let Role::Following(following) = &self.role else {
+            let ended = self.repairing.ended.as_ref();
+            return ended.map_or_else(Vec::new, |ended| ended.holders.clone());
+        };
+        let leader = following.term.leader;
+        let is_silent = self.latest.since(following.heard_at) > ASKED_LAST;
+        let heirs = (self.roster.heirs().iter())
+            .filter(|heir| **heir != self.config.node && **heir != leader)
+            .filter_map(|heir| self.roster.get(*heir));
+        let others = (self.roster.peers())
+            .filter(|(id, peer)| *id != leader && peer.standing.complete)
+            .map(|(_, peer)| peer);
+        let mut holders: Vec<SocketAddr> = Vec::new();
+        for peer in heirs.chain(others).filter(|peer| !peer.fell_silent) {
+            if holders.len() < MAX_HOLDERS && !holders.contains(&peer.addr) {
+                holders.push(peer.addr);
+            }
+        }
+        if let Some(leader) = following.addr {
+            let place = if is_silent { holders.len() } else { 0 };
+            holders.insert(place, leader);
+        }
+        holders
+    }
+
+    /// The frames that this node repairs for others: what was on air lately and cannot have been changed.
+    fn repairable(&self) -> Range<FrameIndex> {
+        let Some(top) = self.seen.top() else {
+            return FrameIndex(0)..FrameIndex(0);
+        };
+        let end = top.plus(1);
+        let end = self
+            .settled_end()
+            .map_or(FrameIndex(0), |settled| settled.min(end));
+        top.minus(WINDOW)..end
+    }
+
+    /// One past the last frame of which this node's plan says for sure what it is.
+    fn settled_end(&self) -> Option<FrameIndex> {
+        match &self.role {
+            Role::Following(following) => {
+                let (base, plan) = following.base?;
+                let ours = plan == self.programme.digest();
+                ours.then(|| base.plus(1 + CUSHION_FRAMES))
+            }
+            Role::Waiting { .. } => self.repairing.ended.as_ref()?.end,
+            role => role.next(),
+        }
+    }
+
+    fn is_settled(&self, index: FrameIndex) -> bool {
+        self.settled_end().is_some_and(|end| index < end)
+    }
+
+    /// The packet of a frame as it was on air, if it is held.
+    fn repair_of(&self, index: FrameIndex, frames: &dyn Frames) -> Option<Vec<u8>> {
+        let (term, programme) = match (&self.role, &self.repairing.ended) {
+            (Role::Waiting { .. }, Some(ended)) => (ended.term, &ended.programme),
+            _ => (self.followed_term()?, &self.programme),
+        };
+        let (track, k) = programme.place(index)?;
+        let payload = frames.packet(track, k)?;
+        let run = programme.run_at(index)?;
+        let slot = Slot(run.starts_at.0 + index.since(run.first));
+        let ends = programme.is_last_of_track(index);
+        let flags = if ends {
+            Flags::LAST_OF_TRACK
+        } else {
+            Flags::default()
+        };
+        let identity = (term.short(), programme.digest(), flags);
+        let marker = index == run.first;
+        let packet = MediaPacket::place(&self.numbering, index, slot, marker, identity, payload);
+        Some(packet.to_bytes())
+    }
+}
