@@ -163,6 +163,11 @@ impl Member {
             },
             session.clock.now(),
         );
+        let now = session.clock.now();
+        let mut reception = Reception::new(now, random::node_id()?, session.began_down);
+        if let Some(every) = super::debug::renewal() {
+            reception.set_renewal(every);
+        }
         Ok(Member {
             node,
             library: Library::new(config.cache_bytes),
@@ -170,7 +175,7 @@ impl Member {
             questions,
             http: config.http,
             refused_before: BTreeMap::new(),
-            reception: Reception::new(session.clock.now(), random::node_id()?, session.began_down),
+            reception,
             fetcher,
             fetched,
             asked: BTreeMap::new(),

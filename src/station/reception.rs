@@ -10,6 +10,7 @@
 //! Run loop: [`Reception::handle`] for all that was read, [`Reception::set_expected`] and [`Reception::set_link`], then
 //! [`Reception::handle_timeout`], then every [`Reception::poll_output`].
 
+mod judging;
 mod link;
 mod remedies;
 mod silence;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use super::random::Random;
 use crate::time::Instant;
+use judging::Finding;
 use link::Cable;
 pub use link::{Link, TELL_AFTER};
 pub use remedies::{ALONE_AFTER, ASK_EVERY};
@@ -35,8 +37,6 @@ pub const QUIET: Duration = Duration::from_secs(1);
 const FRAMES_FRESH: Duration = Duration::from_millis(200);
 /// Heartbeats that came within this time still come: five of them.
 const BEATS_FRESH: Duration = Duration::from_millis(500);
-/// A sign of life that came so long after the last frame was not sent together with it.
-const APART: Duration = Duration::from_millis(200);
 /// For how long all must be heard again for a node to be no longer deaf; twice as long each time it was deaf again soon after.
 const HEALED_AFTER: Duration = Duration::from_millis(500);
 /// The longest that this gets.
@@ -65,19 +65,6 @@ enum State {
     },
 }
 
-/// What the times of what was heard say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Finding {
-    /// All that is expected comes.
-    Heard,
-    /// Something has stopped, too short a time ago to say what.
-    Unclear,
-    /// This does not come, and the station lives.
-    Deaf(Ear),
-    /// Nothing comes, and nobody says that the station lives.
-    Nothing,
-}
-
 /// Watches over what one node hears.
 #[derive(Debug)]
 pub struct Reception {
@@ -87,9 +74,9 @@ pub struct Reception {
     media: Silence,
     beats: Silence,
     hellos: Silence,
-    /// When the leader last spoke to this node alone, and when anybody did.
+    /// What was said to this node alone: when the leader answered, and all else.
     answered_at: Option<Instant>,
-    word_at: Option<Instant>,
+    words: Silence,
     cable: Cable,
     state: State,
     /// What people were told that does not get through, and since when.
@@ -105,6 +92,8 @@ pub struct Reception {
     healed_at: Option<Instant>,
     /// Frames are fetched until then, though all is heard.
     fetch_until: Option<Instant>,
+    /// How often the membership is renewed, if not as often as is good.
+    renewal: Option<Duration>,
     renew_at: Instant,
     /// When it is looked for a moment to do that.
     look_at: Instant,
@@ -125,7 +114,7 @@ impl Reception {
             beats: Silence::since(now, BEATS_FRESH),
             hellos: Silence::since(now, QUIET),
             answered_at: None,
-            word_at: None,
+            words: Silence::since(now, BEATS_FRESH),
             cable: Cable::new(now, is_down),
             state: State::Well,
             told: None,
@@ -136,11 +125,18 @@ impl Reception {
             healed_after: HEALED_AFTER,
             healed_at: None,
             fetch_until: None,
+            renewal: None,
             renew_at,
             look_at: renew_at,
             attended_at: None,
             outputs: VecDeque::new(),
         }
+    }
+
+    /// The membership is to be renewed this often, for a test.
+    pub fn set_renewal(&mut self, every: Duration) {
+        self.renewal = Some(every);
+        self.put_off_renewal();
     }
 
     /// Something was heard, at this time, from somebody else. Frames and heartbeats of other stations are not for it.
@@ -150,7 +146,7 @@ impl Reception {
             Heard::Beat => self.beats.end(at),
             Heard::Hello => {}
             Heard::Answer => self.answered_at = self.answered_at.max(Some(at)),
-            Heard::Word => self.word_at = self.word_at.max(Some(at)),
+            Heard::Word => self.words.end(at),
         }
         if matches!(heard, Heard::Beat | Heard::Hello) {
             self.hellos.end(at);
@@ -165,7 +161,7 @@ impl Reception {
         let before = std::mem::replace(&mut self.expected, expected);
         let is_another = before.station != expected.station;
         if is_another {
-            (self.answered_at, self.word_at) = (None, None);
+            self.answered_at = None;
         }
         if is_another || expected.media && !before.media {
             self.media.begin(now);
@@ -175,6 +171,7 @@ impl Reception {
         }
         if is_another || expected.hellos.is_some() && before.hellos.is_none() {
             self.hellos.begin(now);
+            self.words = Silence::since(now, BEATS_FRESH);
         }
     }
 
@@ -258,11 +255,6 @@ impl Reception {
         self.is_deaf() || lately
     }
 
-    /// When the leader last said that the station lives.
-    fn sign_of_life_at(&self) -> Option<Instant> {
-        self.beats.heard_at().max(self.answered_at)
-    }
-
     /// This node stood still, and heard nothing meanwhile: that says nothing, and whoever forwards its packets may have forgotten
     /// it.
     fn notice_absence(&mut self) {
@@ -284,7 +276,12 @@ impl Reception {
 
     fn begin_anew(&mut self) {
         let now = self.latest;
-        for silence in [&mut self.media, &mut self.beats, &mut self.hellos] {
+        for silence in [
+            &mut self.media,
+            &mut self.beats,
+            &mut self.hellos,
+            &mut self.words,
+        ] {
             silence.begin(now);
         }
         if !matches!(self.state, State::Deaf { .. }) {
@@ -323,67 +320,6 @@ impl Reception {
         }
     }
 
-    fn find(&self) -> Finding {
-        let now = self.latest;
-        let Expected {
-            media,
-            beats,
-            hellos,
-            ..
-        } = self.expected;
-        if media && self.media.is_quiet(now, QUIET) {
-            let beats_for = self
-                .beats
-                .comes(now)
-                .then(|| now.since(self.beats.comes_since()));
-            match beats_for {
-                Some(long) if long >= QUIET => Finding::Deaf(Ear::Media),
-                Some(_) => Finding::Unclear, // they have just begun, and frames may follow
-                None => self.find_alive(),
-            }
-        } else if beats && self.beats.is_quiet(now, QUIET) {
-            let media_for = self
-                .media
-                .comes(now)
-                .then(|| now.since(self.media.comes_since()));
-            match media_for.filter(|_| media) {
-                Some(long) if long >= QUIET => Finding::Deaf(Ear::Control),
-                _ if media => Finding::Unclear, // they have just begun, or stopped
-                _ => self.find_alive(),
-            }
-        } else if let Some(every) = hellos.filter(|every| self.hellos.is_quiet(now, *every)) {
-            let spoke = |at: Instant| now < at + QUIET && at >= self.hellos.began_at() + every / 2;
-            match self.word_at {
-                Some(at) if spoke(at) => Finding::Deaf(Ear::Hellos),
-                _ => Finding::Unclear, // nobody is there any more
-            }
-        } else {
-            Finding::Heard
-        }
-    }
-
-    /// Nothing that is sent to all comes: does the station live?
-    fn find_alive(&self) -> Finding {
-        let lives_until = |at: Instant| at + self.alone_after();
-        let last_frame_at = self.media.heard_at().filter(|_| self.expected.media);
-        let is_later = |at: &Instant| last_frame_at.is_none_or(|last| *at >= last + APART);
-        let answered_at = self.answered_at.filter(is_later);
-        match self.state {
-            _ if answered_at.is_some_and(|at| self.latest < lives_until(at)) => {
-                Finding::Deaf(Ear::Group)
-            }
-            // Its heartbeats have just stopped, and it is being asked.
-            State::Deaf { ear, .. }
-                if self
-                    .sign_of_life_at()
-                    .is_some_and(|at| self.latest < lives_until(at)) =>
-            {
-                Finding::Deaf(ear)
-            }
-            _ => Finding::Nothing,
-        }
-    }
-
     /// It was deaf, and is not found to be so now.
     fn heal(&mut self, ear: Ear) {
         let now = self.latest;
@@ -393,6 +329,11 @@ impl Reception {
             hellos,
             ..
         } = self.expected;
+        // It does not lead any more: what was sent to all is still that.
+        let ear = match ear {
+            Ear::Hellos if beats => Ear::Group,
+            ear => ear,
+        };
         let is_expected = match ear {
             Ear::Media => media,
             Ear::Control => media && beats,
@@ -404,9 +345,14 @@ impl Reception {
             self.told = None;
             return self.become_well();
         }
-        let State::Deaf { heard_since, .. } = &mut self.state else {
+        let State::Deaf {
+            ear: found,
+            heard_since,
+        } = &mut self.state
+        else {
             return;
         };
+        *found = ear;
         let all_comes = (!media || self.media.comes(now))
             && (!beats || self.beats.comes(now))
             && hellos.is_none_or(|every| self.hellos.was_heard(now, every));
@@ -464,34 +410,5 @@ impl Reception {
             }
         }
         self.outputs.push_back(Output::Tell(Told::Deaf(ear)));
-    }
-
-    /// When the judgement changes, if nothing more is heard.
-    fn judge_at(&self) -> Option<Instant> {
-        let Expected {
-            media,
-            beats,
-            hellos,
-            ..
-        } = self.expected;
-        let of_state = match self.state {
-            State::Well | State::Alone => None,
-            State::Asking { since } => Some(since + self.alone_after()),
-            State::Deaf { heard_since, .. } => heard_since.map(|since| since + self.healed_after),
-        };
-        let is_deaf = matches!(self.state, State::Deaf { .. });
-        let lives_until = self.sign_of_life_at().map(|at| at + self.alone_after());
-        let times = [
-            of_state,
-            lives_until.filter(|_| is_deaf),
-            media.then(|| self.media.quiet_at(QUIET)),
-            media.then(|| self.media.comes_since() + QUIET),
-            beats.then(|| self.beats.quiet_at(QUIET)),
-            beats.then(|| self.beats.quiet_at(BEATS_FRESH)),
-            beats.then(|| self.beats.comes_since() + QUIET),
-            hellos.map(|every| self.hellos.quiet_at(every)),
-        ];
-        let later = times.into_iter().flatten().filter(|at| *at > self.latest);
-        later.min()
     }
 }

@@ -25,6 +25,7 @@ mod wav;
 mod faults;
 mod formats;
 mod harness;
+mod reception;
 mod stations;
 mod timing;
 

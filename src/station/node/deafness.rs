@@ -15,6 +15,7 @@ use super::roles::Role;
 use crate::station::programme::Programme;
 use crate::station::reception::Expected;
 use crate::wire::control::Message;
+use crate::wire::election::MAX_HEIRS;
 use crate::wire::{FRAME, FrameIndex};
 
 /// A leader misses so many of the others' hellos before it is deaf to them: they come one a second, and may be lost.
@@ -87,18 +88,30 @@ impl Node {
         }
     }
 
-    /// Asks the leader by unicast for a heartbeat; `widely`: the heirs, too, as one of them may lead by now.
+    /// Asks the leader by unicast for a heartbeat; `widely`: the heirs, too, as one of them may lead by now. A leader asks those that
+    /// could have taken over from it.
     pub fn ask_who_leads(&mut self, widely: bool) {
-        let Role::Following(following) = &self.role else {
-            return;
-        };
         if self.is_listening() {
             return;
         }
-        let heirs = self.roster.heirs().iter().filter(|_| widely);
-        let heirs = heirs.filter(|heir| **heir != self.config.node);
-        let heirs = heirs.filter_map(|heir| Some(self.roster.get(*heir)?.addr));
-        let to: BTreeSet<SocketAddr> = heirs.chain(following.addr).collect();
+        let heirs = || {
+            let heirs = self.roster.heirs().iter();
+            let heirs = heirs.filter(|heir| **heir != self.config.node);
+            heirs.filter_map(|heir| self.roster.get(*heir))
+        };
+        let to: BTreeSet<SocketAddr> = match &self.role {
+            Role::Following(following) => {
+                let heirs = heirs().filter(|_| widely).map(|peer| peer.addr);
+                heirs.chain(following.addr).collect()
+            }
+            Role::Leading { .. } => {
+                // Those that do not confirm any more are no heirs any more.
+                let others = self.roster.peers().map(|(_, peer)| peer);
+                let standbys = others.filter(|peer| peer.standing.standby);
+                standbys.take(MAX_HEIRS).map(|peer| peer.addr).collect()
+            }
+            _ => return,
+        };
         let question = Message::Hello(self.hello(false, None));
         to.into_iter()
             .for_each(|to| self.send_control(Some(to), &question));

@@ -43,9 +43,12 @@ impl Reception {
     /// When the leader is to be asked.
     pub(super) fn ask_at(&self) -> Option<Instant> {
         let every = match self.state {
-            _ if !self.expected.beats => return None,
+            _ if !self.may_ask() => return None,
             State::Well => return None,
-            State::Deaf { ear, .. } if ear == Ear::Hellos => return None,
+            // Its heirs follow it: there is nothing to ask.
+            State::Deaf { ear, .. } if ear == Ear::Hellos && self.words.comes(self.latest) => {
+                return None;
+            }
             State::Asking { .. } | State::Deaf { .. } => self.ask_every(),
             State::Alone => {
                 let times = self.asked_in_vain.saturating_sub(ASKED_AT_LEAST).min(5);
@@ -56,6 +59,11 @@ impl Reception {
         Some(last.map_or(self.latest, |at| at + every) + self.spread)
     }
 
+    /// There is a leader to be asked, or others whether they have another one.
+    fn may_ask(&self) -> bool {
+        self.expected.beats || self.expected.hellos.is_some()
+    }
+
     pub(super) fn go_on_asking(&mut self) {
         if self.ask_at().is_some_and(|at| self.latest >= at) {
             self.ask();
@@ -63,10 +71,10 @@ impl Reception {
     }
 
     pub(super) fn ask(&mut self) {
-        if !self.expected.beats {
+        if !self.may_ask() {
             return;
         }
-        let widely = self.asked_in_vain > 0;
+        let widely = self.asked_in_vain > 0 || !self.expected.beats;
         self.outputs.push_back(Output::Ask { widely });
         self.asked_at = Some(self.latest);
         self.asked_in_vain = self.asked_in_vain.saturating_add(1);
@@ -99,7 +107,8 @@ impl Reception {
     }
 
     pub(super) fn put_off_renewal(&mut self) {
-        self.renew_at = self.latest + self.random.wait_ms(RENEW_MS);
+        let usual = self.random.wait_ms(RENEW_MS);
+        self.renew_at = self.latest + self.renewal.unwrap_or(usual);
         self.look_at = self.renew_at;
     }
 

@@ -32,7 +32,7 @@ pub enum Heard {
     Hello,
     /// A heartbeat of the station's leader to this node alone.
     Answer,
-    /// Another message to this node alone.
+    /// A confirmation, to this node alone.
     Word,
 }
 
@@ -58,7 +58,7 @@ pub enum Output {
     Renew,
     /// Ask who leads, by unicast.
     Ask {
-        /// Not only the leader, but the heirs, too: the leader has not answered.
+        /// Not only the leader, but the heirs, too: the leader has not answered, or this node leads itself.
         widely: bool,
     },
     /// Tell people.

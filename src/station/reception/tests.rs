@@ -509,8 +509,47 @@ fn a_leader_that_hears_confirmations_and_no_hello_is_deaf_to_hellos() {
     bench.run_to(CUT + Duration::from_secs(6));
     assert!(matches!(bench.told()[..], [_, Told::Again { .. }]));
     assert_eq!(bench.asks(), [0i64; 0]);
-    // If nobody confirms either, nobody is there.
+}
+
+#[test]
+fn a_leader_whom_nobody_confirms_any_more_asks_whether_another_one_leads() {
+    // The last confirmation came with the last heartbeat, a tenth of a second before.
+    let last = CUT - FRAME * 5;
+    let mut bench = Bench::cut(LEADER, UNICAST);
+    bench.run_to(last + QUIET - MICROSECOND);
+    assert_eq!(bench.outputs(), []);
+    bench.run_to(last + QUIET);
+    assert_eq!(bench.outputs(), [Output::Ask { widely: true }]);
+    bench.run_to(last + QUIET + Duration::from_millis(1));
+    assert_eq!(bench.told(), [Told::Deaf(Ear::Hellos)]);
+    // It goes on asking: who of the two goes is not settled by one answer.
+    bench.run_to(CUT + Duration::from_secs(3));
+    assert!(bench.asks().len() >= 8, "{:?}", bench.asks());
+    // It is replaced, and as deaf as before; or it hears again by then.
+    for air in [UNICAST, ALL] {
+        bench.reception.set_expected(FOLLOWER, bench.now);
+        bench.air = air;
+        bench.run_to(bench.now + QUIET * 2);
+        let told = bench.told();
+        match air {
+            UNICAST => assert_eq!(told[1..], [Told::Deaf(Ear::Group)]),
+            _ => assert!(matches!(told[2..], [Told::Again { .. }]), "{told:?}"),
+        }
+    }
+    // Nobody answers: they are gone, or it is cut off.
     let mut bench = Bench::cut(LEADER, NOTHING);
+    bench.run_to(last + QUIET + ALONE_AFTER);
+    assert_eq!(bench.rejoins().len(), 1);
+    bench.run_to(CUT + Duration::from_secs(60));
+    assert_eq!(bench.told(), []);
+    assert!((8..=12).contains(&bench.asks().len()), "{:?}", bench.asks());
+    // Only its heirs are gone: others say hello as before, within a second at most.
+    let mut bench = Bench::cut(LEADER, LEADERLESS);
+    bench.run_to(CUT + Duration::from_secs(60));
+    assert_eq!((bench.told(), bench.rejoins()), (vec![], vec![]));
+    assert!(bench.asks().len() <= 4, "{:?}", bench.asks());
+    // It never had any heirs.
+    let mut bench = Bench::new(LEADER, LEADERLESS);
     bench.run_to(CUT + Duration::from_secs(60));
     assert_eq!(bench.outputs(), []);
 }
