@@ -4,6 +4,7 @@
 
 use lanradio::playout::dial::Dial;
 use lanradio::playout::player::{Config, Output};
+use lanradio::playout::store::Via;
 use lanradio::time::Instant;
 use lanradio::wire::control::{EndReason, Heartbeat, RunInfo, State};
 use lanradio::wire::ids::{FRAME_MICROS, Numbering};
@@ -56,7 +57,7 @@ impl World {
         let index = FrameIndex(self.next.saturating_add_signed(offset.into()));
         let ordinary = Instant::from_micros(self.now.as_micros() + FRAME_MICROS);
         let paused = Instant::from_micros(self.now.as_micros() + u64::from(pause_ms) * 1_000);
-        match kind % 8 {
+        match kind % 10 {
             // The usual thing, so that an input gets somewhere: the next frame, in time.
             0..=2 => {
                 self.now = ordinary;
@@ -79,6 +80,13 @@ impl World {
                 self.idle += if twist % 2 == 0 { frames } else { 0 };
                 self.next += if twist % 2 == 0 { 0 } else { frames };
             }
+            7 => self.repair(index, twist),
+            // All that is missing comes, as it was sent.
+            8 => {
+                for missing in self.dial.missing(self.now) {
+                    self.repair(missing.index, twist & 3);
+                }
+            }
             _ => {
                 self.now =
                     Instant::from_micros(self.now.as_micros() + u64::from(pause_ms) * 100_000)
@@ -94,6 +102,25 @@ impl World {
     }
 
     fn media(&mut self, station: StationId, index: FrameIndex, idle: u64, twist: u8) {
+        let payload = [0xfc, twist];
+        let packet = World::packet(station, index, idle, twist, &payload);
+        let _ = self.dial.handle_media(&packet, self.now, self.now);
+    }
+
+    fn repair(&mut self, index: FrameIndex, twist: u8) {
+        let via = [Via::Replica, Via::Unicast, Via::Multicast][usize::from(twist % 3)];
+        let payload = [0xfc, twist];
+        let packet = World::packet(StationId(7), index, self.idle, twist, &payload);
+        let _ = self.dial.handle_repair(&packet, via, self.now);
+    }
+
+    fn packet(
+        station: StationId,
+        index: FrameIndex,
+        idle: u64,
+        twist: u8,
+        payload: &[u8],
+    ) -> MediaPacket<'_> {
         let numbering = Numbering::of(station);
         let flags = match twist >> 4 & 3 {
             0 => Flags::default(),
@@ -103,9 +130,7 @@ impl World {
         };
         let identity = (World::term(twist).short(), PlanDigest(twist.into()), flags);
         let (slot, marker) = (Slot(index.0 + idle), index.0 == 0 || twist % 4 == 3);
-        let payload = [0xfc, twist];
-        let packet = MediaPacket::place(&numbering, index, slot, marker, identity, &payload);
-        let _ = self.dial.handle_media(&packet, self.now, self.now);
+        MediaPacket::place(&numbering, index, slot, marker, identity, payload)
     }
 
     fn beat(&mut self, next: FrameIndex, twist: u8) {
@@ -155,5 +180,9 @@ impl World {
             self.last = Some(index);
         }
         assert_eq!(self.dial.statistics().played(), self.blocks);
+        for missing in self.dial.missing(self.now) {
+            assert!(missing.play_at > self.now);
+            assert!(self.last.is_none_or(|last| missing.index > last));
+        }
     }
 }

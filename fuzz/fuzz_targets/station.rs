@@ -13,6 +13,7 @@ use lanradio::wire::control::{EndReason, Heartbeat, Hello, Message, State};
 use lanradio::wire::election::{Ask, Confirm, Offer, Refusal, Reply, Round, Stale, Standing};
 use lanradio::wire::ids::{FRAME_MICROS, Numbering};
 use lanradio::wire::media::{Flags, MediaPacket};
+use lanradio::wire::repair::Nack;
 use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term, TrackId};
 
 const STATION: StationId = StationId(0x1234_5678);
@@ -309,6 +310,12 @@ impl World {
         let plan = PlanDigest(u32::from(bytes.byte()?));
         let version = bytes.near(1)?;
         let message = match what % 5 {
+            _ if what >= 240 => Message::Nack(Nack {
+                station,
+                node,
+                first: FrameIndex(version),
+                bitmap: u64::MAX >> (what - 240),
+            }),
             0 => Message::Stale(Stale {
                 station,
                 node,

@@ -333,9 +333,8 @@ impl Member {
     /// Once a second: makes room, and says how far the copies are.
     pub fn look_after(&mut self, session: &mut Session, console: &mut dyn Console) {
         self.compare_quorum(session, console);
-        let next = self.node.play_position();
-        let playing = self.node.programme().place(next);
-        self.library.has_room(playing);
+        let needed = self.node.first_needed();
+        self.library.has_room(needed);
         self.forget_played();
         let programme = self.node.programme();
         let listed = programme.list().tracks();

@@ -21,10 +21,10 @@ use crate::media::opus::EncoderConfig;
 use crate::playout::statistics::Statistics;
 use crate::station::node::Event;
 use crate::time::Instant;
+use crate::wire::FRAME;
 use crate::wire::control::Message;
 use crate::wire::election::Report;
 use crate::wire::media::{MediaError, MediaPacket};
-use crate::wire::{FRAME, TrackId};
 
 /// How often the encoder is looked at.
 const LOOK: Duration = FRAME;
@@ -217,8 +217,8 @@ impl Sender<'_> {
     }
 
     fn take_packets(&mut self, console: &mut dyn Console) -> Result<(), AppError> {
-        let playing = self.playing();
-        if !self.member.library.has_room(playing) {
+        let needed = self.member.node.first_needed();
+        if !self.member.library.has_room(needed) {
             return Ok(());
         }
         for _ in 0..TAKE {
@@ -290,13 +290,6 @@ impl Sender<'_> {
         Ok(())
     }
 
-    /// The frame that is sent next: what comes before it may be dropped when memory is short.
-    fn playing(&self) -> Option<(TrackId, u64)> {
-        let next = self.member.node.next();
-        let entry = self.member.node.programme().track_at(next)?;
-        Some((entry.track, entry.from + next.since(entry.first)))
-    }
-
     fn can_read_again(&self) -> bool {
         !self.config.files.iter().any(|file| file.as_os_str() == "-")
     }
@@ -324,6 +317,14 @@ impl Sender<'_> {
             },
             Channel::Rtcp => {} // not joined
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
+                // It plays nothing, but what others repair counts against what it may repair.
+                Ok(Message::Repair(repair)) => match MediaPacket::parse(&repair.packet) {
+                    Ok(packet) => {
+                        let group = received.channel == Channel::Control;
+                        self.member.hear_repair(received.from, &packet, group, now);
+                    }
+                    Err(error) => self.statistics.reject(error.reason()),
+                },
                 Ok(message) => self.member.hear_control(received, &message, now),
                 Err(error) => self.statistics.reject(error.reason()),
             },

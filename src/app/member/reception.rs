@@ -7,14 +7,12 @@ use crate::app::console::Console;
 use crate::app::session::Session;
 use crate::io::sockets::{Channel, Received};
 use crate::io::terminal::sanitize;
+use crate::station::programme::KEPT_FRAMES;
 use crate::station::reception::{Ear, Heard, Link, Output, Told};
 use crate::time::Instant;
-use crate::wire::FRAME;
 use crate::wire::control::Message;
 use crate::wire::media::MediaPacket;
 
-/// How much of what was played a node keeps that is no standby: what its own player may still ask for.
-const KEEP: Duration = Duration::from_secs(10);
 /// What usually keeps multicast from a machine that unicast reaches.
 const CULPRITS: &str = "to check: a switch with IGMP snooping and no querier, Wi-Fi that keeps multicast from its clients, a firewall";
 
@@ -107,22 +105,19 @@ impl Member {
         self.node.set_http_port(port);
     }
 
-    /// A node that is no standby and copies while it is deaf keeps nothing of what was played.
+    /// A node that is no standby and copies while it is deaf keeps of what was played only what may still be asked for.
     pub(super) fn forget_played(&mut self) {
         if self.node.config().standby {
             return;
         }
-        let next = self.node.play_position();
-        let own = Duration::from_millis(u64::from(self.node.report().buffer_ms));
-        let kept = (KEEP + own).as_millis() / FRAME.as_millis();
-        let needed = crate::wire::FrameIndex(next.0.saturating_sub(kept as u64));
         let programme = self.node.programme();
+        let from = self.node.play_position().minus(KEPT_FRAMES);
         self.library.retain(|track| {
             programme
-                .tracks_from(needed)
+                .tracks_from(from)
                 .any(|entry| entry.track == track)
         });
-        if let Some((track, k)) = programme.place(needed) {
+        if let Some((track, k)) = self.node.first_needed() {
             self.library.forget_before(track, k);
         }
     }

@@ -6,4 +6,5 @@ mod forged;
 mod harness;
 mod joining;
 mod leaders;
+mod repairs;
 mod windows;

@@ -13,17 +13,17 @@ use super::roles::Role;
 use super::{CUSHION_FRAMES, Frames, Node, Output};
 use crate::playout::player::PREROLL;
 use crate::playout::store::Missing;
-use crate::station::programme::Programme;
+use crate::station::programme::{KEPT_FRAMES, Programme};
 use crate::station::repair::{Answerer, Asker};
 use crate::time::Instant;
 use crate::wire::control::{EndReason, Message};
 use crate::wire::election::SILENT_AFTER;
 use crate::wire::media::{Flags, MediaPacket};
 use crate::wire::repair::{Nack, Repair};
-use crate::wire::{FRAME, FrameIndex, Slot, Term};
+use crate::wire::{FRAME, FrameIndex, Slot, Term, TrackId};
 
 /// Frames that were on air and are still repaired: 10 s, twice the longest buffer.
-const WINDOW: u64 = 500;
+const WINDOW: u64 = KEPT_FRAMES;
 /// Holders that are asked, beside the leader.
 const MAX_HOLDERS: usize = 8;
 /// A leader that was not heard for so long is asked last.
@@ -77,6 +77,13 @@ impl Node {
         asker.handle_repair(index, from, self.latest)
     }
 
+    /// The first frame that is still needed, to be played or to repair it: what comes before it may be dropped when memory is short.
+    pub fn first_needed(&self) -> Option<(TrackId, u64)> {
+        let first = self.play_position().minus(WINDOW);
+        let entry = self.programme.tracks_from(first).next()?;
+        Some((entry.track, entry.from + first.since(entry.first)))
+    }
+
     /// Another node has missed frames.
     pub(super) fn hear_nack(&mut self, from: SocketAddr, nack: Nack) {
         if nack.station != self.config.station || nack.node == self.config.node {
@@ -85,6 +92,7 @@ impl Node {
         let held = self.repairable();
         let answerer = &mut self.repairing.answerer;
         answerer.handle_nack(from, nack.frames(), &held, self.latest);
+        self.fed = true;
     }
 
     /// Asks for what is missing and answers what was asked for; answers when to come back.

@@ -4,6 +4,7 @@ mod deafness;
 mod forged;
 mod founding;
 mod on_air;
+mod repairing;
 mod sources;
 mod submitting;
 

@@ -1,0 +1,278 @@
+//! What is asked for, of whom, and what is answered.
+
+use super::*;
+use crate::playout::store::Missing;
+use crate::wire::control::Hello;
+use crate::wire::election::{Report, Standing};
+use crate::wire::repair::{Nack, Repair};
+
+const PLAIN: NodeId = NodeId(7 << 32);
+const MS: Duration = Duration::from_millis(1);
+
+fn nack(first: u64, bitmap: u64) -> Message {
+    Message::Nack(Nack {
+        station: STATION,
+        node: PLAIN,
+        first: FrameIndex(first),
+        bitmap,
+    })
+}
+
+impl Bench {
+    fn is_asked(&mut self, from: u8, message: &Message) {
+        (self.node).handle_control(addr(from), message, self.now, self.now);
+        self.run_until(self.now + 10 * MS);
+    }
+
+    /// The repairs so far, with whom each was for.
+    fn repairs(&self) -> Vec<(Option<SocketAddr>, Vec<u8>)> {
+        let repairs = self.controls().into_iter();
+        let repairs = repairs.filter_map(|(_, to, message)| match message {
+            Message::Repair(Repair { packet }) => Some((to, packet)),
+            _ => None,
+        });
+        repairs.collect()
+    }
+
+    /// The frames asked for so far, with whom, and when.
+    fn nacks(&self) -> Vec<(Instant, Option<SocketAddr>, Vec<u64>)> {
+        let nacks = self.controls().into_iter();
+        let nacks = nacks.filter_map(|(at, to, message)| match message {
+            Message::Nack(nack) => Some((at, to, nack.frames().map(|frame| frame.0).collect())),
+            _ => None,
+        });
+        nacks.collect()
+    }
+
+    /// The media packets so far, by index.
+    fn packets(&self) -> Vec<Vec<u8>> {
+        let media = self.log.iter().filter_map(|(_, output)| match output {
+            Output::Media(bytes) => Some(bytes.clone()),
+            _ => None,
+        });
+        media.collect()
+    }
+}
+
+fn leader() -> Bench {
+    let mut bench = Bench::with_tracks(config(), &[60, 500]);
+    bench.run_until(at_ms(1_990));
+    assert_eq!(bench.indices(), (0..100).collect::<Vec<_>>());
+    bench
+}
+
+#[test]
+fn what_was_on_air_is_answered_with_the_very_packet() {
+    let mut bench = leader();
+    let sent = bench.packets();
+    // The last frame of a track, the first of the next, the first one of all, and none of the future.
+    bench.is_asked(4, &nack(59, 1));
+    bench.is_asked(4, &nack(0, 0));
+    bench.is_asked(4, &nack(99, 6));
+    let expected = [59, 60, 0, 99].map(|index: usize| (Some(addr(4)), sent[index].clone()));
+    assert_eq!(bench.repairs(), expected);
+}
+
+#[test]
+fn frames_that_are_not_on_air_and_other_stations_are_not_answered() {
+    let mut bench = leader();
+    bench.is_asked(4, &nack(101, u64::MAX));
+    bench.is_asked(4, &nack(1 << 30, u64::MAX));
+    let Message::Nack(good) = nack(50, 0) else {
+        unreachable!()
+    };
+    let other = Nack {
+        station: StationId(1),
+        ..good
+    };
+    let own = Nack { node: NODE, ..good };
+    bench.is_asked(4, &Message::Nack(other));
+    bench.is_asked(4, &Message::Nack(own));
+    assert_eq!(bench.repairs(), []);
+}
+
+#[test]
+fn what_two_ask_for_goes_to_the_group_once() {
+    let mut bench = leader();
+    let now = bench.now;
+    for host in [4, 5] {
+        bench
+            .node
+            .handle_control(addr(host), &nack(90, 2), now, now);
+    }
+    bench.is_asked(5, &nack(91, 0));
+    let sent = bench.packets();
+    let to_group = [90, 92].map(|index: usize| (None, sent[index].clone()));
+    let mut repairs = bench.repairs();
+    assert_eq!(repairs.pop(), Some((Some(addr(5)), sent[91].clone())));
+    assert_eq!(repairs, to_group);
+}
+
+#[test]
+fn the_last_frames_of_a_programme_that_is_over_are_answered() {
+    let mut bench = Bench::with_tracks(config(), &[60]);
+    bench.run_until(at_ms(1_300));
+    assert_eq!(bench.node.state(), Some(State::Over(EndReason::Ended)));
+    bench.is_asked(4, &nack(59, 0));
+    assert_eq!(
+        bench.repairs(),
+        [(Some(addr(4)), bench.packets()[59].clone())]
+    );
+}
+
+/// A listener that holds nothing and follows a leader at host 1; an heir is at host 2.
+fn follower(standby: bool) -> (Bench, Bench) {
+    let studio = Config {
+        node: NodeId(1 << 32),
+        http_port: 8_080,
+        ..config()
+    };
+    let mut leader = Bench::with_tracks(studio.clone(), &[1_000]);
+    let listener = Config {
+        node: PLAIN,
+        sends: false,
+        standby,
+        ..studio
+    };
+    let mut bench = Bench::new(listener, START);
+    bench.node.follow(Some(STATION));
+    leader.run_until(at_ms(1_000));
+    for (at, mut beat) in leader.beats() {
+        beat.succession.heirs = vec![NODE, PLAIN];
+        hear(&mut bench, 1, &Message::Heartbeat(Box::new(beat)), at);
+    }
+    let standing = Standing {
+        standby: true,
+        eligible: true,
+        ..Standing::default()
+    };
+    let hello = Message::Hello(Hello {
+        node: NODE,
+        name: "hall".into(),
+        founding: false,
+        station: Some(STATION),
+        standing,
+        report: Report::default(),
+        held_to: None,
+    });
+    hear(&mut bench, 2, &hello, at_ms(1_000));
+    (leader, bench)
+}
+
+fn hear(bench: &mut Bench, from: u8, message: &Message, at: Instant) {
+    bench.run_until(at);
+    bench.node.handle_control(addr(from), message, at, at);
+    bench.wake(at);
+}
+
+/// Frames `from..to` are missing, to be played 500 ms after they were due; and nothing is heard of the leader for as long.
+fn misses(bench: &mut Bench, from: u64, to: u64, until: Instant) {
+    let mut now = bench.now;
+    while now < until {
+        let missing = (from..to).map(|index| Missing {
+            index: FrameIndex(index),
+            play_at: at_ms(index * 20 + 500),
+            at_once: false,
+        });
+        let missing: Vec<_> = missing.filter(|missing| missing.play_at > now).collect();
+        bench.node.handle_missing(&missing, now);
+        bench.wake(now);
+        now += MS;
+    }
+}
+
+#[test]
+fn the_leader_is_asked_after_the_reorder_wait_and_again_until_the_play_time() {
+    let (_, mut bench) = follower(false);
+    misses(&mut bench, 48, 51, at_ms(1_010));
+    assert_eq!(
+        bench.nacks(),
+        [(at_ms(1_008), Some(addr(1)), vec![48, 49, 50])]
+    );
+    misses(&mut bench, 48, 51, at_ms(1_600));
+    let nacks = bench.nacks();
+    assert!((6..40).contains(&nacks.len()), "{} questions", nacks.len());
+    let last = |frame| nacks.iter().rfind(|(_, _, frames)| frames.contains(&frame));
+    for frame in 48..51 {
+        let (at, ..) = last(frame).unwrap();
+        let play_at = at_ms(frame * 20 + 500);
+        assert!(
+            *at < play_at && play_at.since(*at) < 210 * MS,
+            "{frame}: {at}"
+        );
+    }
+}
+
+#[test]
+fn while_nobody_leads_and_where_the_leader_does_not_answer_the_heir_is_asked() {
+    let (_, mut bench) = follower(false);
+    misses(&mut bench, 48, 51, at_ms(1_400));
+    let asked: Vec<_> = bench.nacks().iter().map(|(_, to, _)| *to).collect();
+    assert_eq!(asked[..2], [Some(addr(1)); 2], "two in vain");
+    assert_eq!(asked[2], Some(addr(2)));
+    // Once it has been silent for 100 ms, the leader comes last.
+    let (_, mut bench) = follower(false);
+    bench.run_until(at_ms(1_150));
+    misses(&mut bench, 50, 52, at_ms(1_170));
+    assert_eq!(bench.nacks()[0].1, Some(addr(2)));
+}
+
+#[test]
+fn who_has_the_frame_itself_asks_nobody() {
+    let (leader, mut bench) = follower(true);
+    let digest = leader.node.programme().digest();
+    let plan = leader.node.plan_bytes(digest).unwrap();
+    bench.node.handle_plan(digest, &plan, at_ms(1_000)).unwrap();
+    bench.stock(0, 1_000);
+    misses(&mut bench, 48, 50, at_ms(1_020));
+    assert_eq!(bench.nacks(), []);
+    let own = bench.log.iter().filter_map(|(_, output)| match output {
+        Output::Repair(packet) => Some(packet.clone()),
+        _ => None,
+    });
+    assert_eq!(own.collect::<Vec<_>>(), leader.packets()[48..50]);
+}
+
+#[test]
+fn a_frame_beyond_the_cover_horizon_is_not_taken_from_the_own_copy() {
+    let (leader, mut bench) = follower(true);
+    let digest = leader.node.programme().digest();
+    let plan = leader.node.plan_bytes(digest).unwrap();
+    bench.node.handle_plan(digest, &plan, at_ms(1_000)).unwrap();
+    bench.stock(0, 1_000);
+    let base = leader.beats().pop().unwrap().1.next.0 - 1;
+    let missing = [base + CUSHION_FRAMES, base + CUSHION_FRAMES + 1].map(|index| Missing {
+        index: FrameIndex(index),
+        play_at: at_ms(index * 20 + 500),
+        at_once: true,
+    });
+    bench.node.handle_missing(&missing, bench.now);
+    bench.wake(bench.now);
+    let own = bench.log.iter().filter_map(|(_, output)| match output {
+        Output::Repair(packet) => MediaPacket::parse(packet).ok().map(|packet| packet.seq),
+        _ => None,
+    });
+    let numbering = Numbering::of(STATION);
+    let within = numbering.seq(FrameIndex(base + CUSHION_FRAMES));
+    assert_eq!(own.collect::<Vec<_>>(), [within]);
+}
+
+#[test]
+fn a_listener_that_starts_asks_who_is_on_air_for_a_moment() {
+    let config = Config {
+        sends: false,
+        ..config()
+    };
+    let mut bench = Bench::new(config, START);
+    bench.run_until(START + Duration::from_secs(60));
+    let asked = bench.controls().into_iter();
+    let asked: Vec<u64> = asked
+        .filter(|(_, to, message)| {
+            let asks = |hello: &Hello| hello.station.is_none() && !hello.founding;
+            to.is_none() && matches!(message, Message::Hello(hello) if asks(hello))
+        })
+        .map(|(at, ..)| at.since(START).as_millis() as u64)
+        .collect();
+    assert_eq!(asked, [0, 30, 60, 120]);
+    assert_eq!(bench.node.poll_timeout(), None);
+}
