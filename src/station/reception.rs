@@ -88,6 +88,8 @@ pub struct Reception {
     asked_in_vain: u32,
     /// How much later than it is due the next question is asked.
     spread: Duration,
+    /// When it is asked next who is on air.
+    seek_at: Instant,
     healed_after: Duration,
     healed_at: Option<Instant>,
     /// Frames are fetched until then, though all is heard.
@@ -122,6 +124,7 @@ impl Reception {
             asked_at: None,
             asked_in_vain: 0,
             spread: Duration::ZERO,
+            seek_at: now,
             healed_after: HEALED_AFTER,
             healed_at: None,
             fetch_until: None,
@@ -162,6 +165,9 @@ impl Reception {
         let is_another = before.station != expected.station;
         if is_another {
             self.answered_at = None;
+        }
+        if expected.seeks && !before.seeks {
+            self.put_off_seeking(now);
         }
         if is_another || expected.media && !before.media {
             self.media.begin(now);
@@ -216,6 +222,7 @@ impl Reception {
             self.judge();
             self.go_on_asking();
             self.go_on_joining();
+            self.go_on_seeking();
         }
         if self.is_deaf() {
             self.fetch_until = Some(self.latest + FETCH_ON);
@@ -235,7 +242,8 @@ impl Reception {
         let mut next = cable.into_iter().chain(renewal).min();
         if self.cable.is_there() {
             let joins = self.rejoin.map(|(at, _)| at);
-            let more = [self.judge_at(), self.ask_at(), joins];
+            let seeks = self.expected.seeks.then_some(self.seek_at);
+            let more = [self.judge_at(), self.ask_at(), joins, seeks];
             next = next.into_iter().chain(more.into_iter().flatten()).min();
         }
         next

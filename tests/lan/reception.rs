@@ -289,6 +289,47 @@ fn status(bench: &Bench) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+#[test]
+fn listener_that_multicast_never_reached_finds_the_station_and_plays_by_unicast() {
+    let Some(mut bench) = Bench::start(14.0, &[PLAIN], 2) else {
+        return;
+    };
+    sleep_until(bench.at_s(2.5));
+    for host in [2, 3] {
+        bench.host(host).drop_group("5004-5006");
+    }
+    let started_ns = now_ns();
+    for (host, flags) in [(2, PLAIN), (3, HEIR)] {
+        let listener = bench.lan.listen(host, &name(host), flags);
+        bench.listeners.push(listener);
+    }
+    for host in [2, 3] {
+        bench.assert_noticed(
+            host,
+            "nothing arrives by multicast on lan0 though kitchen",
+            started_ns,
+        );
+    }
+    bench.end();
+    let frames = bench.frames();
+    let sent = reference::decode(&frames);
+    for host in [2, 3] {
+        let tuned_in = &bench.listeners[host - 1].events_named("tuned_in");
+        assert_eq!(tuned_in.len(), 1);
+        let first = tuned_in[0]["frame"].as_u64().unwrap() as usize;
+        let after_ms = (frames[first].at_ns + BUFFER - started_ns) / 1_000_000;
+        let heard = bench.heard(host);
+        assert_eq!(heard.len(), sent.len() - first, "host {host}: to the end");
+        let wrong = reference::different(&heard, &sent[first..]);
+        println!("host {host}: plays from {after_ms} ms after its start on, {wrong:?} differ");
+        // Until it knows that it is deaf, it has repairs only.
+        let noticed = (frames.iter()).position(|frame| frame.at_ns > started_ns + NOTICED);
+        let exact_from = noticed.unwrap() - first;
+        assert!(wrong.iter().all(|index| *index < exact_from), "{wrong:?}");
+        assert!(after_ms < 1_000);
+    }
+}
+
 /// The switch forgets a listener, and later the sender.
 fn forgetful(igmp_version: u8) {
     let Some(lan) = Lan::new(4) else { return };

@@ -37,8 +37,8 @@ impl Node {
                 station,
                 media: !following.is_idle,
                 beats: following.addr.is_some(),
-                hellos: None,
                 nodes,
+                ..Expected::default()
             },
             Role::Leading { .. } => {
                 let count = u32::try_from(nodes).unwrap_or(u32::MAX);
@@ -51,7 +51,18 @@ impl Node {
                     ..Expected::default()
                 }
             }
+            Role::Waiting { station: None, .. } => Expected {
+                seeks: true,
+                ..Expected::default()
+            },
             _ => Expected::default(),
+        }
+    }
+
+    /// Asks all who is on air, if this node waits for a station.
+    pub fn seek_station(&mut self) {
+        if matches!(self.role, Role::Waiting { station: None, .. }) {
+            self.say_hello();
         }
     }
 

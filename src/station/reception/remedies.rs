@@ -19,6 +19,8 @@ const ALONE_ASKS: Duration = Duration::from_secs(1);
 const REJOIN_AGAIN: Duration = Duration::from_secs(2);
 /// How often at least something is tried.
 const SELDOM: Duration = Duration::from_secs(30);
+/// A node that waits for a station asks this often, in milliseconds.
+const SEEK_MS: std::ops::RangeInclusive<u64> = 30_000..=60_000;
 /// The membership is renewed this often, in milliseconds: switches that nobody asks forget it after 2 to 5 minutes.
 pub(super) const RENEW_MS: std::ops::RangeInclusive<u64> = 50_000..=70_000;
 /// Renewing takes microseconds in which nothing is heard: it is done between two frames, this long after one…
@@ -71,6 +73,9 @@ impl Reception {
     }
 
     pub(super) fn ask(&mut self) {
+        if self.expected.seeks {
+            return self.seek();
+        }
         if !self.may_ask() {
             return;
         }
@@ -79,6 +84,23 @@ impl Reception {
         self.asked_at = Some(self.latest);
         self.asked_in_vain = self.asked_in_vain.saturating_add(1);
         self.draw_spread();
+    }
+
+    /// Where multicast does not get in, but out, a listener is found by a station that begins later.
+    pub(super) fn go_on_seeking(&mut self) {
+        if self.expected.seeks && self.latest >= self.seek_at {
+            self.seek();
+        }
+    }
+
+    fn seek(&mut self) {
+        self.outputs.push_back(Output::Seek);
+        self.put_off_seeking(self.latest);
+    }
+
+    /// (All listeners of a station that has ended wait since the same moment.)
+    pub(super) fn put_off_seeking(&mut self, now: Instant) {
+        self.seek_at = now + self.random.wait_ms(SEEK_MS);
     }
 
     /// In a large station all fall silent together, and are not to ask together. In a small one nobody waits.

@@ -17,6 +17,8 @@ pub struct Expected {
     pub beats: bool,
     /// This node leads, and the others say hello to all at least this often.
     pub hellos: Option<Duration>,
+    /// This node waits for a station.
+    pub seeks: bool,
     /// How many other nodes there are.
     pub nodes: usize,
 }
@@ -61,6 +63,8 @@ pub enum Output {
         /// Not only the leader, but the heirs, too: the leader has not answered, or this node leads itself.
         widely: bool,
     },
+    /// Ask all who is on air.
+    Seek,
     /// Tell people.
     Tell(Told),
 }

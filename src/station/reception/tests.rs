@@ -14,6 +14,7 @@ const FOLLOWER: Expected = Expected {
     media: true,
     beats: true,
     hellos: None,
+    seeks: false,
     nodes: 4,
 };
 const IDLE: Expected = Expected {
@@ -742,4 +743,27 @@ fn a_node_that_hears_all_is_not_woken_for_it() {
         let renewal = bench.reception.look_at.since(bench.now) < FRAME * 3;
         assert!(next.since(bench.now) > FRAME * 2 || renewal, "{next}");
     }
+}
+
+#[test]
+fn who_waits_for_a_station_asks_now_and_then_and_at_once_when_it_was_away() {
+    let waits = Expected {
+        seeks: true,
+        ..Expected::default()
+    };
+    let mut bench = Bench::new(waits, NOTHING);
+    bench.run_to(START + Duration::from_secs(3_600));
+    let sought = |bench: &Bench| bench.times(|output| *output == Output::Seek);
+    let times = sought(&bench);
+    assert!((60..=120).contains(&times.len()), "{}", times.len());
+    let mut waits = times.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(waits.all(|ms| (30_000..=60_000).contains(&ms)));
+    bench.set_link(Link::NoCarrier);
+    bench.run_to(bench.now + Duration::from_secs(120));
+    assert_eq!(sought(&bench).len(), times.len());
+    bench.set_link(Link::There);
+    assert_eq!(sought(&bench).len(), times.len() + 1, "it is back");
+    bench.now += Duration::from_secs(600);
+    bench.wake();
+    assert_eq!(sought(&bench).len(), times.len() + 2, "it slept");
 }

@@ -431,6 +431,7 @@ fn what_is_expected_depends_on_who_is_on_air() {
         media: true,
         beats: true,
         hellos: None,
+        seeks: false,
         nodes: 1,
     };
     assert_eq!(pair.node.expected(), followed);
@@ -448,7 +449,11 @@ fn what_is_expected_depends_on_who_is_on_air() {
         },
         START,
     );
-    assert_eq!(alone.node.expected(), Expected::default());
+    let waits = Expected {
+        seeks: true,
+        ..Expected::default()
+    };
+    assert_eq!(alone.node.expected(), waits);
     // The station pauses: no frames are expected.
     let mut beat = pair.leader.beats().pop().unwrap().1;
     (beat.state, beat.number) = (State::Idle, beat.number + 1);
@@ -466,4 +471,25 @@ fn another_port_of_the_api_is_said_at_once() {
     pair.run_ms(2);
     let standing = pair.leader.node.roster().get(NODE).unwrap().standing;
     assert_eq!(standing.http_port, 4_711);
+}
+
+#[test]
+fn a_node_that_waits_for_a_station_asks_all_for_it_and_no_other_does() {
+    let config = Config {
+        sends: false,
+        ..config()
+    };
+    let mut waits = Bench::new(config, START);
+    assert!(waits.node.expected().seeks);
+    waits.node.seek_station();
+    waits.drain();
+    let asked = waits.controls();
+    let [(_, None, Message::Hello(hello))] = &asked[..] else {
+        panic!("{asked:?}")
+    };
+    assert!(hello.station.is_none() && !hello.founding);
+    let mut pair = Pair::new(true);
+    assert!(!pair.node.expected().seeks && !pair.leader.node.expected().seeks);
+    pair.node.seek_station();
+    assert_eq!(pair.node.poll_output(), None);
 }
