@@ -156,15 +156,12 @@ impl Listener {
         let mut buffer = [0u8; MAX_DATAGRAM];
         loop {
             let play = self.dial.poll_timeout().map(|at| at + SLACK);
-            let deadline = play
-                .into_iter()
-                .chain(self.member.node.poll_timeout())
-                .min();
+            let deadline = play.into_iter().chain(self.member.poll_timeout()).min();
             let mut until = deadline.map_or(next_second, |at| at.min(next_second));
             if let Some(at) = give_up.filter(|_| !self.heard) {
                 until = until.min(at);
             }
-            self.session.sockets.wait(&self.session.waiter, Some(until));
+            self.session.wait(until);
             while let Some(received) = self.session.sockets.receive(&mut buffer) {
                 self.handle_datagram(&received, &buffer[..received.len], console);
                 self.act(console);

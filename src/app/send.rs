@@ -138,15 +138,12 @@ impl Sender<'_> {
                     continue;
                 }
             }
-            let mut until = self
-                .member
-                .node
-                .poll_timeout()
-                .map_or(next_second, |at| at.min(next_second));
+            let next = self.member.poll_timeout();
+            let mut until = next.map_or(next_second, |at| at.min(next_second));
             if self.packets.is_some() {
                 until = until.min(now + LOOK);
             }
-            self.session.sockets.wait(&self.session.waiter, Some(until));
+            self.session.wait(until);
             self.drain(&mut buffer);
         }
     }
@@ -329,12 +326,7 @@ impl Sender<'_> {
                     }
                     Err(error) => self.statistics.reject(error.reason()),
                 },
-                Ok(message) => {
-                    let (from, arrived) = (received.from, received.arrived);
-                    self.member
-                        .node
-                        .handle_control(from, &message, arrived, now);
-                }
+                Ok(message) => self.member.hear_control(received, &message, now),
                 Err(error) => self.statistics.reject(error.reason()),
             },
         }

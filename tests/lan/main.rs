@@ -26,6 +26,7 @@ mod wav;
 mod faults;
 mod formats;
 mod harness;
+mod reception;
 mod stations;
 mod suffering;
 mod timing;

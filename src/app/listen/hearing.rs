@@ -56,19 +56,16 @@ impl Listener {
             },
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
                 Ok(message) => {
-                    let (from, arrived) = (received.from, received.arrived);
                     match &message {
                         Message::Heartbeat(beat) => {
                             let beat = clean((**beat).clone());
-                            let _ = self.dial.handle_heartbeat(&beat, arrived, now);
+                            let _ = self.dial.handle_heartbeat(&beat, received.arrived, now);
                             self.follow();
                         }
                         Message::Repair(repair) => return self.handle_repair(received, repair),
                         _ => {}
                     }
-                    self.member
-                        .node
-                        .handle_control(from, &message, arrived, now);
+                    self.member.hear_control(received, &message, now);
                 }
                 Err(error) => self.reject_control(&error, console),
             },

@@ -97,6 +97,8 @@ impl Doubt {
 pub(super) struct Refused {
     counts: BTreeMap<&'static str, u64>,
     told: BTreeMap<&'static str, Instant>,
+    /// A heartbeat came from elsewhere than the leader's before it, and none has agreed with it yet: the leader may have moved.
+    may_have_moved: bool,
 }
 
 /// So many answers in any one second.
@@ -169,6 +171,9 @@ impl Node {
         let (reason, now) = (doubt.reason(), self.latest);
         self.count_rejected(reason);
         let Some(text) = doubt.text() else { return };
+        if doubt == Doubt::Sender && !std::mem::replace(&mut self.refused.may_have_moved, true) {
+            return; // if it has, the next one agrees, and there is nothing to tell
+        }
         let told = self.refused.told.get(reason);
         if told.is_some_and(|at| now.since(*at) < TELL_EVERY) {
             return;
@@ -283,6 +288,7 @@ impl Node {
         if agrees {
             following.odd = None;
             following.numbered_at = arrived;
+            self.refused.may_have_moved = false;
             return Some(News::Newest);
         }
         self.refuse(doubt, Some(from));

@@ -23,6 +23,7 @@
 //! * `membership`: hellos, heirs, confirmations; `reporting`: how each node fares
 //! * `handing_over`: leaving without being missed
 //! * `merging`: two leaders of one station
+//! * `deafness`: what it should hear, and what it does not do while it does not hear it
 //! * `copying`: the plan and the frames that are not here yet; `lost`: those that nobody has
 //! * `sources`: what this node itself came to send
 //! * `repairing`: frames that were lost on the way, here and elsewhere
@@ -33,6 +34,7 @@ mod beating;
 mod claiming;
 mod copying;
 mod covering;
+mod deafness;
 mod doubting;
 mod flaws;
 mod following;
@@ -91,6 +93,8 @@ pub const HEARTBEAT: Duration = Duration::from_millis(100);
 pub const HURRIED_HEARTBEAT: Duration = Duration::from_millis(20);
 /// Answers to hellos in any one second: the bound on what others can make this node send.
 pub const MAX_ANSWERS_PER_SECOND: usize = 20;
+/// The same to nodes that are known: those that are deaf ask again and again, all together so often.
+pub const MAX_ANSWERS_TO_KNOWN_PER_SECOND: usize = 250;
 /// Answers to candidates in any one second: each asks three times by two ways, eight of them at most every 60 ms.
 pub const MAX_REPLIES_PER_SECOND: usize = 800;
 /// Confirmations in any one second: twice as many as there can be heartbeats.
@@ -146,6 +150,10 @@ pub struct Node {
     safe_at: Option<Instant>,
     /// It follows, and leaves as soon as what it came to send is safe.
     departs: bool,
+    /// The station's frames do not reach it.
+    deaf: bool,
+    /// It copies what it plays soon, though it is no standby.
+    fetches: bool,
     #[cfg(debug_assertions)]
     flaw: Option<flaws::Flaw>,
     outputs: VecDeque<Output>,
@@ -164,6 +172,7 @@ pub struct Node {
     refused: doubting::Refused,
     /// For answers to hellos, to candidates, to heartbeats.
     answers: Budget,
+    answers_to_known: Budget,
     replies: Budget,
     confirms: Budget,
     frames_sent: u64,
@@ -209,6 +218,8 @@ impl Node {
             held_to: None,
             safe_at: None,
             departs: false,
+            deaf: false,
+            fetches: false,
             #[cfg(debug_assertions)]
             flaw: None,
             outputs: VecDeque::new(),
@@ -220,6 +231,7 @@ impl Node {
             goodbyes: VecDeque::new(),
             refused: doubting::Refused::default(),
             answers: Budget::of(MAX_ANSWERS_PER_SECOND),
+            answers_to_known: Budget::of(MAX_ANSWERS_TO_KNOWN_PER_SECOND),
             replies: Budget::of(MAX_REPLIES_PER_SECOND),
             confirms: Budget::of(MAX_CONFIRMS_PER_SECOND),
             frames_sent: 0,

@@ -308,6 +308,23 @@ fn a_leader_that_got_another_address_is_believed_with_its_second_heartbeat() {
         panic!("it follows")
     };
     assert_eq!(following.addr, Some(addr(3)));
+    assert_eq!(warnings(&pair), 0, "an honest change is no crime");
+}
+
+fn warnings(pair: &Pair) -> usize {
+    let events = pair.heir.events().into_iter();
+    let warned = events.filter(|event| matches!(event, Event::Warning(_)));
+    warned.count()
+}
+
+#[test]
+fn one_who_goes_on_speaking_in_the_leaders_name_from_elsewhere_is_told_of_once() {
+    let mut pair = Pair::new();
+    for n in 0..5 {
+        pair.forge_beat(7, |beat| beat.number += 1);
+        pair.goes_on();
+        assert_eq!(warnings(&pair), usize::from(n > 0), "after {n} before it");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A node in virtual time: what it puts out is logged with the time at which it did so.
 
+mod deafness;
 mod forged;
 mod founding;
 mod on_air;
