@@ -14,8 +14,10 @@ use crate::playout::Statistics;
 
 /// Status calls (one a second) between two plain lines.
 const PLAIN_EVERY: u32 = 10;
-/// Columns that a title keeps, however narrow the terminal.
+/// Columns that a title keeps while there are figures that can give way.
 const TITLE_COLUMNS: usize = 12;
+/// Columns that it keeps however narrow the terminal.
+const LEAST_TITLE_COLUMNS: usize = 8;
 const NOTE: Style = AnsiColor::Cyan.on_default();
 const WARNING: Style = AnsiColor::Yellow.on_default();
 
@@ -122,7 +124,8 @@ fn shown(status: &Status<'_>, columns: usize) -> String {
             break;
         }
     }
-    let room = columns.saturating_sub(figures.width()).max(TITLE_COLUMNS);
+    let room = columns.saturating_sub(figures.width());
+    let room = room.max(LEAST_TITLE_COLUMNS);
     let title = terminal::cut(&terminal::sanitize(title), room);
     terminal::cut(&format!("{title}{figures}"), columns)
 }
@@ -233,7 +236,7 @@ mod tests {
             shown(&status(long), 60),
             format!("a title that is l…{figures}")
         );
-        assert_eq!(shown(&status(long), 30), "a title tha…  0:05  sent 250 …");
+        assert_eq!(shown(&status(long), 30), "a title…  0:05  sent 250  enc…");
         assert_eq!(shown(&status(long), usize::MAX), format!("{long}{figures}"));
     }
 
@@ -267,26 +270,26 @@ mod tests {
             ..Statistics::default()
         };
         let lost = "  buffer 480/500 ms  lost 3 late 1 repaired 120 concealed 4";
-        // From so many columns on, a title of 12 columns and this fit.
+        // From so many columns on, a title of 12 columns (at last of 8) and this fit.
         let table = [
             (102, "  0:05/1:05  leader living room"),
             (97, "  0:05/1:05  leader livin…"),
             (92, "  0:05  leader livin…"),
-            (77, "  0:05"),
+            (73, "  0:05"),
         ];
-        for columns in 77..130 {
+        for columns in 73..130 {
             let line = shown(&listening("living room", &statistics, None), columns);
             let (_, place) = table.iter().find(|(from, _)| columns >= *from).unwrap();
             let title = terminal::cut(
                 "a title that is longer than what is left of the line",
                 columns - place.width() - lost.width(),
             );
-            assert!(title.width() >= TITLE_COLUMNS);
+            assert!(title.width() >= if columns < 77 { 8 } else { TITLE_COLUMNS });
             assert_eq!(line, format!("{title}{place}{lost}"), "{columns}");
         }
         let narrow = shown(&listening("living room", &statistics, None), 60);
         assert!(
-            narrow.starts_with("a title tha…  0:05  buffer 480/500 ms  lost 3"),
+            narrow.starts_with("a title…  0:05  buffer 480/500 ms  lost 3"),
             "{narrow}"
         );
     }
@@ -360,7 +363,7 @@ mod tests {
 
     #[test]
     fn size_of_the_buffer_is_shown_and_whether_it_adapts() {
-        let statistics = crate::playout::Statistics::default();
+        let statistics = Statistics::default();
         for (adapts, buffer) in [
             (false, "buffer 160/180 ms"),
             (true, "buffer auto 160/180 ms"),
@@ -370,17 +373,31 @@ mod tests {
                 position: Duration::from_secs(5),
                 length: None,
                 leader: "",
+                audience: None,
                 kind: Kind::Listen {
                     held: Duration::from_micros(160_500),
                     buffer: Duration::from_micros(180_999),
                     adapts,
                     statistics: &statistics,
                 },
-                audience: None,
             };
             let expected = format!("Song  0:05  {buffer}  lost 0 late 0 concealed 0");
             assert_eq!(shown(&status, 80), expected);
         }
+        // The usual terminal shows all that was lost.
+        let statistics = Statistics {
+            repaired: 120,
+            ..Statistics::default()
+        };
+        let mut status = listening("living room", &statistics, None);
+        if let Kind::Listen { adapts, .. } = &mut status.kind {
+            *adapts = true;
+        }
+        let line = shown(&status, 79);
+        assert!(
+            line.ends_with("ms  lost 0 late 0 repaired 120 concealed 0"),
+            "{line}"
+        );
     }
 
     #[test]
