@@ -245,6 +245,7 @@ impl Member {
                     done.beats.push(bytes);
                     sent
                 }
+                Output::Control { to: Some(_), .. } if session.is_cut_off() => continue,
                 Output::Control {
                     to: Some(to),
                     bytes,

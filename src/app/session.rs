@@ -56,6 +56,8 @@ pub struct Session {
     pub sockets: StationSockets,
     /// Says when to look at the interface.
     watch: InterfaceWatch,
+    /// How the interface was when it was looked at last.
+    link: Link,
     /// The interface was switched off at the start, and that was said.
     pub began_down: bool,
     /// This process.
@@ -117,6 +119,7 @@ impl Session {
             events,
             sockets,
             watch: InterfaceWatch::new(clock.now()),
+            link: Link::There,
             began_down: choice.down,
             node: NodeId(random::node_id()?),
             name,
@@ -172,15 +175,23 @@ impl Session {
         let list = list.ok()?;
         let known = self.sockets.interface();
         let Some(found) = list.iter().find(|one| one.name == known.name) else {
+            self.link = Link::Gone;
             return Some((Link::Gone, None));
         };
         let link = found.link(self.group.ip());
+        self.link = link;
         let own = self.sockets.local_addr().ip();
         let is_same = found.index == known.index && found.addresses.contains(&own);
         let is_usable = link != Link::NoAddress;
         let joins = is_usable && (!is_same || self.sockets.needs_rejoin());
         let moved = joins.then(|| self.rejoin(console)).flatten();
         Some((link, moved))
+    }
+
+    /// Whether nothing can be sent, because the cable is out or the interface is off or gone. Who sends to a single node then makes the
+    /// kernel ask for that node's hardware address in vain, once a second, and wait for the answer when the cable is back.
+    pub fn is_cut_off(&self) -> bool {
+        matches!(self.link, Link::NoCarrier | Link::SwitchedOff | Link::Gone)
     }
 
     /// Joins the groups again; whether that was on another interface or from another address than before.
