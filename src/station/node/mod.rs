@@ -270,6 +270,7 @@ impl Node {
     ) {
         self.latest = self.latest.max(now);
         self.notice_absence();
+        self.repairing.hear(self.latest);
         if self.doubts(from, message) {
             return;
         }
@@ -294,6 +295,7 @@ impl Node {
     pub fn handle_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant, now: Instant) {
         self.latest = self.latest.max(now);
         self.notice_absence();
+        self.repairing.hear(self.latest);
         match &mut self.role {
             Role::Founding { media_heard, .. } => {
                 *media_heard = Some((packet.station, self.latest));

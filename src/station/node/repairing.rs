@@ -48,6 +48,13 @@ struct Ended {
     end: Option<FrameIndex>,
 }
 
+impl Repairing {
+    /// A packet of another node came.
+    pub(super) fn hear(&mut self, now: Instant) {
+        self.asker.handle_heard(now);
+    }
+}
+
 impl Node {
     /// These frames are missing here now, in order, and no others. Tell it before each [`Node::handle_timeout`].
     pub fn handle_missing(&mut self, missing: &[Missing], now: Instant) {

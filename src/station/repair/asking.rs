@@ -33,6 +33,8 @@ const TOGETHER: Duration = Duration::from_millis(4);
 const PAUSE: Duration = Duration::from_millis(5);
 const DOUBLED_AFTER: u32 = 8;
 const MAX_DOUBLED: u32 = 6;
+/// After so long without any packet, nothing passes: more than two frames in a row did not.
+const SILENCE: Duration = Duration::from_millis(50);
 /// A holder that answered none of so many questions in a row is passed over.
 const IN_VAIN: u8 = 2;
 /// For how long.
@@ -67,11 +69,33 @@ pub struct Asker {
     holders: BTreeMap<SocketAddr, Holder>,
     round_trip: RoundTrip,
     asked_at: Option<Instant>,
+    /// When anything at all was heard.
+    heard_at: Option<Instant>,
     /// Questions since anybody's last answer.
     unanswered: u32,
 }
 
 impl Asker {
+    /// A packet came, whatever it is: something passes. If nothing did before, nobody is to blame that did not answer, and all that is
+    /// missing is asked for at once.
+    pub fn handle_heard(&mut self, now: Instant) {
+        let was_silent = self.heard_at.is_some_and(|at| now.since(at) >= SILENCE);
+        self.heard_at = self.heard_at.max(Some(now));
+        if !was_silent {
+            return;
+        }
+        self.unanswered = 0;
+        self.round_trip.backed_off = Duration::ZERO;
+        for known in self.holders.values_mut() {
+            known.unanswered = 0;
+        }
+        let missing = self
+            .wanted
+            .values_mut()
+            .filter_map(|wanted| wanted.ask_at.as_mut());
+        missing.for_each(|ask_at| *ask_at = now.min(*ask_at));
+    }
+
     /// These frames are missing now, in order, and no others.
     pub fn handle_missing(&mut self, missing: &[Missing], now: Instant) {
         self.forget(now);
