@@ -331,11 +331,16 @@ impl Member {
         is_asked
     }
 
+    /// Whether more frames fit. What was played long ago is dropped first; if that is not enough, what might be asked for again.
+    pub fn make_room(&mut self) -> bool {
+        let playing = self.node.programme().place(self.node.play_position());
+        self.library.has_room(self.node.first_needed()) || self.library.has_room(playing)
+    }
+
     /// Once a second: makes room, and says how far the copies are.
     pub fn look_after(&mut self, session: &mut Session, console: &mut dyn Console) {
         self.compare_quorum(session, console);
-        let needed = self.node.first_needed();
-        self.library.has_room(needed);
+        self.make_room();
         self.forget_played();
         let programme = self.node.programme();
         let listed = programme.list().tracks();

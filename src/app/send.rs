@@ -218,8 +218,7 @@ impl Sender<'_> {
     }
 
     fn take_packets(&mut self, console: &mut dyn Console) -> Result<(), AppError> {
-        let needed = self.member.node.first_needed();
-        if !self.member.library.has_room(needed) {
+        if !self.member.make_room() {
             return Ok(());
         }
         for _ in 0..TAKE {

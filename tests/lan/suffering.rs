@@ -86,6 +86,8 @@ fn a_listener_that_loses_a_tenth_is_named_with_what_it_loses_and_the_others_are_
     let single = bursts["1"].as_u64().unwrap();
     assert!(single >= 20, "{stats}");
     let lost = stats["concealed"].as_u64().unwrap() + stats["repaired"].as_u64().unwrap();
-    let range = dropped.saturating_sub(10)..=dropped + FETCHED;
+    // What was dropped since the last event (a second) and waits in the buffer (half of one): of 75 frames 8, give or take four times
+    // the root of it.
+    let range = dropped.saturating_sub(20)..=dropped + FETCHED;
     assert!(range.contains(&lost), "{lost} of {dropped}");
 }
