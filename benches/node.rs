@@ -24,6 +24,8 @@ mod host;
 mod liveness;
 #[path = "../tests/sim/network.rs"]
 mod network;
+#[path = "../tests/sim/teller.rs"]
+mod teller;
 #[path = "../tests/sim/telling.rs"]
 mod telling;
 #[path = "../tests/sim/watch.rs"]
@@ -39,7 +41,7 @@ use host::{Host, Shelf, config, payload};
 use lanradio::station::node::{Fetch, Node, Output};
 use lanradio::time::Instant;
 use lanradio::wire::control::{Hello, Message};
-use lanradio::wire::election::{Confirm, Report, Standing};
+use lanradio::wire::election::{Confirm, Standing};
 use lanradio::wire::media::MediaPacket;
 use lanradio::wire::{PlanDigest, TrackId};
 use world::{Feed, World};
@@ -95,7 +97,6 @@ fn lead(mut node: Node, shelf: &Shelf) -> Said {
         founding: false,
         station: Some(node.config().station),
         standing: standing(),
-        report: Report::default(),
         held_to: None,
     });
     let mut said = Said::default();

@@ -36,7 +36,7 @@ tests_table() { # one line for each test binary, from cargo test's own output; t
                 if (passed[name] + ignored[name] > 0) printf "| %s | %d | %d |\n", name, passed[name], ignored[name]
             }
             printf "| **all** | **%d** | %d |\n", all_passed, all_ignored
-        }' "$logs/test.log" "$logs/doc.log" "$logs/takeover-figures.log" "$logs/takeover.log"
+        }' "$logs/test.log" "$logs/doc.log" "$logs/takeover-figures.log" "$logs/takeover.log" "$logs/repair.log"
 }
 
 fuzz_table() {
@@ -74,7 +74,7 @@ row() { # row WHAT VALUE UNIT GOAL NOTE BENCH: a figure that a bench prints; "-"
 figures_table() {
     echo '| figure | measured: median (least to most of n) | goal | others, another day | made by |'
     echo '|---|---|---|---|---|'
-    cat "$work/figures-takeover" "$work/figures-sim" "$work/figures"
+    cat "$work/figures-takeover" "$work/figures-repair" "$work/figures-sim" "$work/figures"
     # The bench encode_ratio prints: 48000 Hz WAV, 60 s: 620 ms, bare libopus 570 ms, ratio 1.088; ...
     local ratio leads stands simulates
     ratio=$(sed -n 's/^48000 Hz WAV.*, ratio \([0-9.]*\);.*/\1/p' "$logs/bench.log" | tail -n 1)
@@ -100,7 +100,7 @@ step build cargo build --release --locked
 step build-figures cargo bench --no-run --locked
 # What can fail comes first: figures take long and fail nothing.
 others=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done
-    sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vx takeover | sed 's/^/--test /')
+    sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'takeover|repair' | sed 's/^/--test /')
 # shellcheck disable=SC2086 # a list of words
 FIGURES_OUT=$work/figures-sim step test cargo test --locked --lib --bins $others
 step doc cargo test --locked --doc
@@ -110,6 +110,9 @@ measured="random_instants buffer_of_100_ms quiet_station tenth_of_all_packets"
 FIGURES_OUT=$work/figures-takeover step takeover-figures cargo test --locked --test takeover -- --test-threads=1 $measured
 # shellcheck disable=SC2046,SC2086 # a list of words
 step takeover cargo test --locked --test takeover -- --test-threads=4 $(printf -- '--skip %s ' $measured)
+# Repair and tune-in, of the program as it is installed. What is measured in milliseconds waits until it is alone by itself.
+FIGURES_OUT=$work/figures-repair LANRADIO_BINARY=$(readlink -f "${CARGO_TARGET_DIR:-target}/release/lanradio") \
+    step repair cargo test --locked --test repair -- --test-threads=4
 if [ -f fuzz/Cargo.toml ]; then
     FUZZ_REPORT=$work/fuzz step fuzz scripts/fuzz.sh "${FUZZ_SECONDS:-60}"
 fi
@@ -125,7 +128,7 @@ figures_table >"$work/table"
     echo '## Figures'
     echo
     echo "All from this one run. CPU and memory: runs of ${FIGURES_SECONDS:-30} s on the loopback interface, CPU in per cent of one core, memory the peak of what"
-    echo 'was resident. Takeovers: six hosts in network namespaces. The column of others repeats what was measured with network namespaces once.'
+    echo 'was resident. Takeovers and repairs: hosts in network namespaces. The column of others repeats what was measured with network namespaces once.'
     echo
     cat "$work/table"
     echo

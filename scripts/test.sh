@@ -22,6 +22,7 @@ together() { # together TEST...
         # desktop's sound server.
         threads=4 nice=10
         [ "$name" != sound ] || threads=2 nice=0
+        [ "$name" != repair ] || threads=6
         [ $# != 1 ] || nice=0
         RUST_TEST_THREADS=$threads nice -n "$nice" cargo test --locked --test "$name" </dev/null >"$logs/$name.log" 2>&1 &
         pids+=($!)
@@ -45,14 +46,15 @@ step cargo clippy --all-targets --locked -- -D warnings
 step cargo doc --no-deps --locked
 step cargo test --no-run --all-targets --locked # compiles the benches, too
 # Every test there is: files of their own are quick; folders ([[test]] in Cargo.toml) drive the binary and wait for it, but for
-# `files` and `sim`, which keep all cores busy. `takeover` has the machine to itself: it judges milliseconds.
+# `files` and `sim`, which keep all cores busy. `takeover` and `repair` have the machine to themselves: they judge milliseconds.
 quick=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done)
 # shellcheck disable=SC2086 # a list of words
 step cargo test --locked --lib --bins --test architecture --test files --test sim $quick
 step cargo test --locked --doc
 # shellcheck disable=SC2046 # a list of words
-together $(sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'architecture|files|sim|takeover')
+together $(sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'architecture|files|sim|takeover|repair')
 together takeover
+together repair
 if [ -f fuzz/Cargo.toml ]; then
     step cargo fmt --check --manifest-path fuzz/Cargo.toml
     step scripts/fuzz.sh "${FUZZ_SECONDS:-5}"

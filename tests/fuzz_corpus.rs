@@ -12,11 +12,12 @@ use lanradio::station::node::Submission;
 use lanradio::station::playlist::ListedTrack;
 use lanradio::wire::block::Block;
 use lanradio::wire::control::{EndReason, Heartbeat, Hello, Message, RunInfo, State, TrackInfo};
-use lanradio::wire::election::{Ask, Confirm, Refusal, Reply, Report, Round, Stale, Standing};
+use lanradio::wire::election::{Ask, Confirm, Refusal, Reply, Round, Stale, Standing};
 use lanradio::wire::foreign::ForeignPacket;
 use lanradio::wire::ids::Numbering;
 use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
 use lanradio::wire::repair::{Nack, Repair};
+use lanradio::wire::report::{Lately, NodeReport, RepairTimes, Report};
 use lanradio::wire::rtcp;
 use lanradio::wire::{
     FrameIndex, NodeId, PlanDigest, RtpTimestamp, Slot, StationId, Term, TrackId,
@@ -149,7 +150,7 @@ fn control_seeds() -> Vec<Vec<u8>> {
     };
     let good = beat(&|_| {});
     // A name of 65 bytes, which no node of ours would write: hello, its node, the length, the name, and nothing else.
-    let long_name = [vec![1, 1, 7, 65], vec![b'a'; 65], vec![0; 15]].concat();
+    let long_name = [vec![1, 1, 7, 65], vec![b'a'; 65], vec![0; 9]].concat();
     let (station, node, term) = (StationId(7), NodeId(8), heartbeat().term);
     let (plan, round) = (PlanDigest(9), Round::Vote { counter: 2 });
     let standing = Standing {
@@ -169,7 +170,6 @@ fn control_seeds() -> Vec<Vec<u8>> {
             founding: true,
             station: None,
             standing: Standing::default(),
-            report: Report::default(),
             held_to: None,
         })
         .to_bytes(),
@@ -179,10 +179,6 @@ fn control_seeds() -> Vec<Vec<u8>> {
             founding: false,
             station: Some(station),
             standing,
-            report: Report {
-                replica_percent: 99,
-                ..Report::default()
-            },
             held_to: Some(TrackId([7; 16])),
         })
         .to_bytes(),
@@ -239,6 +235,27 @@ fn control_seeds() -> Vec<Vec<u8>> {
             term,
         })
         .to_bytes(),
+        Message::Report(Box::new(NodeReport {
+            station,
+            node,
+            report: Report {
+                listens: true,
+                lately: Lately {
+                    frames: 500,
+                    missed: 25,
+                    concealed: 1,
+                    ..Lately::default()
+                },
+                repair: Some(RepairTimes {
+                    p50_us: 2_000,
+                    p99_us: 9_000,
+                }),
+                buffer_ms: 500,
+                replica_percent: 99,
+                ..Report::default()
+            },
+        }))
+        .to_bytes(),
         vec![],
         vec![9, 0, 0],
         vec![1, 77],
@@ -265,7 +282,7 @@ fn node_seeds() -> Vec<Vec<u8>> {
     for (ahead, term, flags) in [(0, 0, 0), (20, 0, 1), (120, 0, 2), (1, 255, 0), (3, 1, 1)] {
         steps.push(vec![7, ahead, 0, term, 200, flags, 0]);
     }
-    for what in (0..5).chain(128..133) {
+    for what in (0..6).chain(128..134) {
         steps.push(vec![8, what, 9, 1, 200, 1, 3, 255]);
         steps.push(vec![8, what, 1, 255, 0, 0, 3, 1]);
     }
@@ -430,6 +447,7 @@ fn control_corpus_reaches_every_error_and_every_message() {
             Ok(Message::Stale(_)) => "stale",
             Ok(Message::Nack(_)) => "nack",
             Ok(Message::Repair(_)) => "repair",
+            Ok(Message::Report(_)) => "report",
             Err(error) => error.reason(),
         })
         .collect();
@@ -447,6 +465,7 @@ fn control_corpus_reaches_every_error_and_every_message() {
         "nack",
         "repair",
         "reply",
+        "report",
         "stale",
     ];
     assert_eq!(said, BTreeSet::from(all));
@@ -473,6 +492,7 @@ fn node_corpus_reaches_every_part_and_every_doubt() {
         "heartbeat_quorum",
         "heartbeat_sender",
         "plan_malformed",
+        "report_stranger",
         "roster_full",
         "submission_malformed",
         "term_leap",

@@ -1,9 +1,12 @@
 //! A real listener on a hostile network: packets and heartbeats of one station in any order and with any twist, others in
-//! between, and pauses. It never panics, and whatever comes, no index is decided twice or out of order, and every block is counted.
+//! between, and pauses. It never panics, and whatever comes, no index is decided twice or out of order, every block is counted, and a
+//! buffer that adapts keeps its limits.
 #![no_main]
 
+use std::time::Duration;
+
 use lanradio::playout::dial::Dial;
-use lanradio::playout::player::{Config, Output};
+use lanradio::playout::player::{BufferChoice, Config, Output};
 use lanradio::playout::store::Via;
 use lanradio::time::Instant;
 use lanradio::wire::control::{EndReason, Heartbeat, RunInfo, State};
@@ -11,22 +14,33 @@ use lanradio::wire::ids::{FRAME_MICROS, Numbering};
 use lanradio::wire::media::{Flags, MediaPacket};
 use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term};
 use libfuzzer_sys::fuzz_target;
+use std::time::Duration;
 
 /// What happens next: its kind, how far from where the station is, the pause before it in ms, and a twist.
 type Step = (u8, i16, u16, u8);
 
 /// Steps of one input: more teach a fuzzer nothing.
 const MAX_STEPS: usize = 2_000;
+/// The limits of a buffer that adapts.
+const MIN_BUFFER: Duration = Duration::from_millis(60);
+const MAX_BUFFER: Duration = Duration::from_secs(2);
 
 fuzz_target!(|steps: Vec<Step>| {
-    let mut world = World::new();
-    for step in steps.into_iter().take(MAX_STEPS) {
-        world.take(step);
-        world.check();
+    let auto = BufferChoice::Auto {
+        min: MIN_BUFFER,
+        max: MAX_BUFFER,
+    };
+    for buffer in [BufferChoice::Station, auto] {
+        let mut world = World::new(buffer);
+        for step in steps.iter().take(MAX_STEPS) {
+            world.take(*step);
+            world.check();
+        }
     }
 });
 
 struct World {
+    adapts: bool,
     dial: Dial,
     now: Instant,
     /// The station's next frame and its idle frames so far.
@@ -40,9 +54,11 @@ struct World {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(buffer: BufferChoice) -> World {
+        let config = Config::default();
         World {
-            dial: Dial::new(Config::default()),
+            adapts: buffer != BufferChoice::Station,
+            dial: Dial::new(Config { buffer, ..config }),
             now: Instant::from_micros(1_000_000),
             next: 0,
             idle: 0,
@@ -111,7 +127,9 @@ impl World {
         let via = [Via::Replica, Via::Unicast, Via::Multicast][usize::from(twist % 3)];
         let payload = [0xfc, twist];
         let packet = World::packet(StationId(7), index, self.idle, twist, &payload);
-        let _ = self.dial.handle_repair(&packet, via, self.now);
+        let asked = (twist >= 128).then(|| Duration::from_millis(u64::from(twist)));
+        let how = (via, asked);
+        let _ = self.dial.handle_repair(&packet, how, self.now, self.now);
     }
 
     fn packet(
@@ -167,6 +185,8 @@ impl World {
             return;
         };
         player.handle_timeout(self.now);
+        let limits = MIN_BUFFER..=MAX_BUFFER;
+        assert!(!self.adapts || limits.contains(&player.buffer()));
         if self.tuned.replace(player.station()) != Some(player.station()) {
             self.last = None;
         }

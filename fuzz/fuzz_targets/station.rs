@@ -14,6 +14,7 @@ use lanradio::wire::election::{Ask, Confirm, Offer, Refusal, Reply, Round, Stale
 use lanradio::wire::ids::{FRAME_MICROS, Numbering};
 use lanradio::wire::media::{Flags, MediaPacket};
 use lanradio::wire::repair::Nack;
+use lanradio::wire::report::{Lately, NodeReport, RepairTimes, Report, Totals};
 use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term, TrackId};
 
 const STATION: StationId = StationId(0x1234_5678);
@@ -24,8 +25,9 @@ const LIMIT: u64 = FrameIndex::LIMIT / 2;
 const FRAMES: u64 = 2_000;
 /// What one input, or one wake, may make a node put out: two buffers of frames, questions to all heirs, events.
 const MAX_OUTPUTS: usize = 160;
-/// Datagrams to single nodes in one second: answers of every kind, and a candidate's questions to its heirs.
-const MAX_UNICAST_PER_SECOND: usize = 20 + 800 + 140 + 10 + 9 * 150;
+/// Datagrams to single nodes in one second: answers of every kind, a candidate's questions to its heirs, and a report to each
+/// leader that is heard for 100 ms.
+const MAX_UNICAST_PER_SECOND: usize = 20 + 800 + 140 + 10 + 9 * 150 + 10;
 /// Datagrams to the group in one second, frames apart.
 const MAX_MULTICAST_PER_SECOND: usize = 300;
 
@@ -309,7 +311,7 @@ impl World {
         };
         let plan = PlanDigest(u32::from(bytes.byte()?));
         let version = bytes.near(1)?;
-        let message = match what % 5 {
+        let message = match what % 6 {
             _ if what >= 240 => Message::Nack(Nack {
                 station,
                 node,
@@ -354,6 +356,11 @@ impl World {
                 standing: Standing::default(),
                 accepts: (what >= 128).then_some(FrameIndex(5)),
             }),
+            4 => Message::Report(Box::new(NodeReport {
+                station,
+                node,
+                report: report(version),
+            })),
             _ => hello(u64::from(host), (what < 128).then_some(STATION), what),
         };
         self.hear(host, &message);
@@ -512,7 +519,34 @@ fn hello(id: u64, station: Option<StationId>, standing: u8) -> Message {
             age_s: u32::MAX,
             http_port: 80,
         },
-        report: Default::default(),
         held_to: (standing % 16 >= 8).then_some(lanradio::wire::TrackId([standing; 16])),
     })
+}
+
+/// A report that is as good or as bad as `number`.
+fn report(number: u64) -> Report {
+    let (low, high) = (number as u32, (number >> 32) as u32);
+    let totals = Totals {
+        received: number,
+        repaired_by_unicast: number,
+        ..Totals::default()
+    };
+    Report {
+        listens: true,
+        totals,
+        lately: Lately {
+            frames: high,
+            missed: low,
+            concealed: low / 2,
+            ..Lately::default()
+        },
+        longest_burst: low,
+        repair: Some(RepairTimes {
+            p50_us: low,
+            p99_us: high,
+        }),
+        buffer_ms: low,
+        replica_percent: low as u8,
+    }
+    .bounded()
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
+use super::fares::report_json;
 use super::member::Member;
 use crate::io::http_server::{Answer, Question, What};
 use crate::io::terminal::sanitize;
@@ -12,6 +13,7 @@ use crate::station::node::SubmissionError;
 use crate::time::Instant;
 use crate::wire::control::EndReason;
 use crate::wire::ids::FRAME_MICROS;
+use crate::wire::report::Report;
 use crate::wire::{NodeId, TrackId};
 
 /// Bytes of frames in one answer: 16 s at 128 kbit/s.
@@ -22,7 +24,7 @@ const JSON: &str = "application/json";
 pub fn answer(member: &mut Member, question: &Question, own: SocketAddr, now: Instant) -> Answer {
     let may_change = member.is_member(question.from.ip(), own.ip());
     match &question.what {
-        What::Status => status(member, own),
+        What::Status => status(member, own, now),
         What::Programme => content(programme(member)),
         What::Plan(digest) => match member.node.plan_bytes(*digest) {
             Some(bytes) => Answer::Content {
@@ -117,8 +119,8 @@ fn programme(member: &Member) -> Value {
     })
 }
 
-/// `GET /status`: as DESIGN 5 has it for `status --json`.
-fn status(member: &Member, own: SocketAddr) -> Answer {
+/// `GET /status`: as DESIGN 5 has it for `status --json`, and how each node fares.
+fn status(member: &Member, own: SocketAddr, now: Instant) -> Answer {
     let node = &member.node;
     let station = (
         node.followed_term(),
@@ -156,21 +158,32 @@ fn status(member: &Member, own: SocketAddr) -> Answer {
         (_, false) => "listener",
     };
     let rank = |id: NodeId| heirs.iter().position(|heir| *heir == id);
-    let report = node.report();
-    let addr = own.to_string();
-    let own = json!({
-        "id": me.node.to_string(), "name": sanitize(&me.name), "addr": addr, "role": role(me.node, me.standby), "rank": rank(me.node),
-        "replica_percent": report.replica_percent, "received": report.received, "lost": report.lost,
-        "concealed": report.concealed, "buffer_ms": report.buffer_ms,
-    });
+    let describe = |(id, name, addr): (NodeId, &str, SocketAddr),
+                    standby,
+                    report: Option<(Report, f64)>| {
+        let (report, age_s) = report.unzip();
+        let mut value = json!({
+            "id": id.to_string(), "name": sanitize(name), "addr": addr.to_string(), "role": role(id, standby), "rank": rank(id),
+        });
+        if let (Some(value), Value::Object(fares)) =
+            (value.as_object_mut(), report_json(report.as_ref(), age_s))
+        {
+            value.extend(fares);
+        }
+        value
+    };
+    let own = describe(
+        (me.node, &me.name, own),
+        me.standby,
+        Some((node.report(), 0.0)),
+    );
+    let leads = node.term().is_some();
     let others = node.roster().peers().filter(|(_, peer)| !peer.fell_silent);
     let others = others.map(|(id, peer)| {
-        let report = peer.report;
-        json!({
-            "id": id.to_string(), "name": sanitize(&peer.name), "addr": peer.addr.to_string(),
-            "role": role(id, peer.standing.standby), "rank": rank(id), "replica_percent": report.replica_percent,
-            "received": report.received, "lost": report.lost, "concealed": report.concealed, "buffer_ms": report.buffer_ms,
-        })
+        // Reports are for the leader: what another one heard when it led is old.
+        let report = peer.report.filter(|_| leads);
+        let report = report.map(|(report, at)| (report, now.since(at).as_secs_f64()));
+        describe((id, &peer.name, peer.addr), peer.standing.standby, report)
     });
     content(json!({
         "station": me.station.to_string(), "name": node.leader_name(),

@@ -29,8 +29,21 @@ pub struct Status<'a> {
     pub length: Option<Duration>,
     /// Who leads; empty where nobody does or it is not known.
     pub leader: &'a str,
+    /// Who listens, where this node leads.
+    pub audience: Option<Audience>,
     /// What the command adds of its own.
     pub kind: Kind<'a>,
+}
+
+/// The listeners of a station, as its leader knows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// How many there are.
+    pub listening: usize,
+    /// How many of them heard a hole in the last ten seconds.
+    pub suffering: usize,
+    /// The one that heard most of them; empty if there is none.
+    pub worst: String,
 }
 
 /// The part of the status in which the commands differ.
@@ -51,6 +64,8 @@ pub enum Kind<'a> {
         held: Duration,
         /// Size of the buffer.
         buffer: Duration,
+        /// The size follows the network.
+        adapts: bool,
         /// Counters since start.
         statistics: &'a Statistics,
     },

@@ -1,5 +1,6 @@
 //! `lanradio status` and `lanradio stop`: ask the leader of the station.
 
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::io::terminal::sanitize;
 /// How long a station has to be heard, and its leader to answer (DESIGN 5).
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest status: a thousand nodes.
-const MAX_STATUS_BYTES: usize = 1 << 20;
+const MAX_STATUS_BYTES: usize = 2 << 20;
 
 /// What `status` prints: a table, or the leader's own JSON; nothing if it was stopped by Ctrl-C.
 ///
@@ -92,9 +93,26 @@ fn ask_leader(
         .map_err(|error| AppError::Refused(sanitize(&error.to_string())))
 }
 
+/// The columns of the table of nodes. The first one marks those that suffer.
+const COLUMNS: [&str; 12] = [
+    "",
+    "node",
+    "role",
+    "rank",
+    "replica",
+    "buffer",
+    "received",
+    "repaired",
+    "late",
+    "lost",
+    "concealed",
+    "now",
+];
+/// Blanks after each of them.
+const GAPS: [usize; COLUMNS.len()] = [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0];
+
 /// The status for people.
 fn table(status: &Value) -> String {
-    let text = |value: &Value| sanitize(value.as_str().unwrap_or("–"));
     let mut out = format!(
         "station {} on air, led by {} (term {})\n",
         text(&status["station"]),
@@ -124,47 +142,68 @@ fn table(status: &Value) -> String {
         );
         out += &format!("then    {}\n", sanitize(&title));
     }
-    let mut rows = vec![
-        [
-            "node",
-            "role",
-            "rank",
-            "replica",
-            "received",
-            "lost",
-            "concealed",
-            "buffer",
-        ]
-        .map(String::from),
-    ];
-    for node in status["nodes"].as_array().into_iter().flatten() {
+    let nodes: Vec<&Value> = status["nodes"].as_array().into_iter().flatten().collect();
+    out += &summary(&nodes);
+    out += &node_table(nodes);
+    out
+}
+
+/// How many listen, and who of them suffers; nothing if nobody has reported.
+fn summary(nodes: &[&Value]) -> String {
+    let is = |field: &str, node: &Value| node[field].as_bool() == Some(true);
+    let listening = nodes.iter().filter(|node| is("listens", node)).count();
+    let suffering = nodes.iter().filter(|node| is("suffers", node)).count();
+    match (listening, suffering) {
+        (0, _) => String::new(),
+        (1, 0) => "1 listens, and hears everything\n".into(),
+        (1, _) => "1 listens, with holes (marked !)\n".into(),
+        (_, 0) => format!("{listening} listen, and hear everything\n"),
+        _ => format!("{listening} listen, {suffering} of them with holes (marked !)\n"),
+    }
+}
+
+/// What each node counted since it started, and how it fares now; those that suffer come first, the worst on top.
+fn node_table(mut nodes: Vec<&Value>) -> String {
+    let suffers = |node: &Value| node["suffers"].as_bool() == Some(true);
+    let heard = |node: &Value| node["concealed_percent"].as_f64().unwrap_or(0.0);
+    nodes.sort_by(|a, b| {
+        let rank = |node| (suffers(node), heard(node));
+        rank(b).partial_cmp(&rank(a)).unwrap_or(Ordering::Equal)
+    });
+    let mut rows = vec![COLUMNS.map(String::from)];
+    for node in nodes {
         let number = |name: &str, unit: &str| {
             node[name]
                 .as_u64()
                 .map_or("–".into(), |n| format!("{n}{unit}"))
         };
         rows.push([
+            if suffers(node) { "!" } else { "" }.into(),
             text(&node["name"]),
             text(&node["role"]),
             number("rank", ""),
             number("replica_percent", " %"),
+            number("buffer_ms", " ms"),
             number("received", ""),
+            number("repaired", ""),
+            number("late", ""),
             number("lost", ""),
             number("concealed", ""),
-            number("buffer_ms", " ms"),
+            text(&node["fares"]),
         ]);
     }
-    let widths: [usize; 8] = std::array::from_fn(|column| {
+    let widths: [usize; COLUMNS.len()] = std::array::from_fn(|column| {
         rows.iter()
             .map(|row| row[column].width())
             .max()
             .unwrap_or(0)
     });
+    let mut out = String::new();
     for row in rows {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
+        for ((cell, width), gap) in row.iter().zip(widths).zip(GAPS) {
             line += cell;
-            line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+            line.extend(std::iter::repeat_n(' ', width - cell.width() + gap));
         }
         out += line.trim_end();
         out.push('\n');
@@ -172,7 +211,115 @@ fn table(status: &Value) -> String {
     out
 }
 
+/// Text of the leader's, or a dash.
+fn text(value: &Value) -> String {
+    sanitize(value.as_str().unwrap_or("–"))
+}
+
 /// Milliseconds as minutes and seconds.
 fn clock(ms: u64) -> String {
     format!("{}:{:02}", ms / 60_000, ms / 1_000 % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::app::fares::report_json;
+    use crate::wire::report::{Lately, Report};
+
+    fn node(name: &str, role: &str, report: Option<&Report>) -> Value {
+        let mut node = report_json(report, report.map(|_| 1.0));
+        for (field, value) in [("name", name), ("role", role)] {
+            node[field] = value.into();
+        }
+        node["rank"] = Value::Null;
+        node
+    }
+
+    fn listener(repaired: u32, concealed: u32) -> Report {
+        let mut report = Report {
+            listens: true,
+            buffer_ms: 500,
+            lately: Lately {
+                frames: 500,
+                missed: repaired + concealed,
+                concealed,
+                ..Lately::default()
+            },
+            ..Report::default()
+        };
+        report.totals.received = 90_000;
+        report.totals.repaired_by_unicast = u64::from(repaired);
+        report.totals.concealed = u64::from(concealed);
+        report
+    }
+
+    fn lines(nodes: &[Value]) -> Vec<String> {
+        let status = json!({
+            "station": "0badcafe", "name": "kitchen", "term": {"counter": 1}, "playing": null, "queue": [], "nodes": nodes,
+        });
+        table(&status).lines().map(String::from).collect()
+    }
+
+    #[test]
+    fn those_that_suffer_are_counted_marked_and_on_top_the_worst_first() {
+        let lines = lines(&[
+            node("kitchen", "leader", Some(&Report::default())),
+            node("attic", "standby", Some(&listener(0, 0))),
+            node("bar", "listener", Some(&listener(59, 1))),
+            node("cellar", "standby", Some(&listener(24, 0))),
+            node("hall\u{1b}[2J", "listener", Some(&listener(0, 60))),
+            node("new", "listener", None),
+        ]);
+        let table = [
+            "  node     role      rank  replica  buffer  received  repaired  late  lost  concealed  now",
+            "! hall     listener  –     0 %      500 ms  90000     0         0     0     60         loses 12 %, none repaired",
+            "! bar      listener  –     0 %      500 ms  90000     59        0     0     1          loses 12 %, 0.2 % not repaired",
+            "  kitchen  leader    –     0 %      0 ms    0         0         0     0     0          does not listen",
+            "  attic    standby   –     0 %      500 ms  90000     0         0     0     0          hears everything",
+            "  cellar   standby   –     0 %      500 ms  90000     24        0     0     0          loses 4.8 %, all repaired",
+            "  new      listener  –     –        –       –         –         –     –     –          has not reported yet",
+        ];
+        assert_eq!(
+            lines[..3],
+            [
+                "station 0badcafe on air, led by kitchen (term 1)",
+                "nothing plays",
+                "4 listen, 2 of them with holes (marked !)"
+            ]
+        );
+        assert_eq!(lines[3..], table);
+    }
+
+    #[test]
+    fn the_number_of_listeners_is_said_in_whole_sentences() {
+        let (good, bad) = (listener(3, 0), listener(3, 3));
+        let table: [(&[&Report], &str); 5] = [
+            (&[], ""),
+            (&[&good], "1 listens, and hears everything"),
+            (&[&bad], "1 listens, with holes (marked !)"),
+            (&[&good, &good], "2 listen, and hear everything"),
+            (&[&good, &bad], "2 listen, 1 of them with holes (marked !)"),
+        ];
+        for (reports, sentence) in table {
+            let nodes: Vec<_> = reports
+                .iter()
+                .map(|report| node("n", "listener", Some(report)))
+                .collect();
+            let nodes: Vec<_> = nodes.iter().collect();
+            assert_eq!(summary(&nodes).trim_end(), sentence);
+        }
+    }
+
+    #[test]
+    fn the_answer_of_an_older_leader_is_shown_as_far_as_it_goes() {
+        let old = json!({"name": "bar", "role": "listener", "rank": null, "replica_percent": 7, "received": 5, "lost": 0, "concealed": 1, "buffer_ms": 500});
+        let lines = lines(&[old]);
+        assert_eq!(
+            lines.last().unwrap(),
+            " bar   listener  –     7 %      500 ms  5         –         –     0     1          –"
+        );
+    }
 }

@@ -1,6 +1,8 @@
 //! What takes hours to reach, what only other machines have, or a fault of our own: can a test begin shortly before it? In a debug
 //! build it can ask for a station that is founded shortly before both wrap-arounds, for WAV files that are full after a few
-//! seconds, for a sound device at another rate than 48 kHz, and for an encoder that fails.
+//! seconds, for a sound device at another rate than 48 kHz, for an encoder that fails, and for a membership that is renewed often.
+
+use std::time::Duration;
 
 use crate::io::random::{self, RandomError};
 use crate::io::wav::MAX_FILE_BYTES;
@@ -78,6 +80,19 @@ pub(super) fn device_hz() -> Option<u32> {
 pub(super) fn device_hz() -> Option<u32> {
     let asked = std::env::var("LANRADIO_DEBUG_DEVICE_HZ").ok()?;
     asked.parse().ok()
+}
+
+/// How often the membership of the groups is renewed; `None`: as often as is good.
+#[cfg(not(debug_assertions))]
+pub(super) fn renewal() -> Option<Duration> {
+    None
+}
+
+/// How often the membership of the groups is renewed: as often as is good, unless `LANRADIO_DEBUG_RENEW_MS` asks for more.
+#[cfg(debug_assertions)]
+pub(super) fn renewal() -> Option<Duration> {
+    let asked = std::env::var("LANRADIO_DEBUG_RENEW_MS").ok()?;
+    asked.parse().ok().map(Duration::from_millis)
 }
 
 #[cfg(debug_assertions)]

@@ -9,7 +9,7 @@ use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Join, MAX_DATAGRAM};
 use crate::io::terminal::sanitize;
 use crate::wire::control::{Heartbeat, Hello, Message, State};
-use crate::wire::election::{Report, Standing};
+use crate::wire::election::Standing;
 use crate::wire::sdp::Description;
 
 /// How long a station has to answer.
@@ -55,7 +55,6 @@ pub(super) fn ask(
         founding: false,
         station: None,
         standing: Standing::default(),
-        report: Report::default(),
         held_to: None,
     })
     .to_bytes();

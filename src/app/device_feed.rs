@@ -17,6 +17,8 @@ use crate::playout::servo::{Placement, Servo};
 
 /// What is played of a block that is cut off: its 5 ms fade and the resampler's delay.
 const TAIL_MS: usize = 7;
+/// The 5 ms that fade.
+const ECHO_VALUES: usize = FRAME_VALUES / 4;
 /// Silence that is put into the ring at a time.
 const SILENCE: [f32; 960] = [0.0; 960];
 
@@ -26,6 +28,8 @@ pub(super) struct DeviceFeed {
     rate: DeviceRate,
     servo: Servo,
     missing_seen: u64,
+    /// The end of the last block that was played, backwards: where it may have to be faded out without what follows.
+    echo: [f32; ECHO_VALUES],
 }
 
 impl DeviceFeed {
@@ -38,6 +42,7 @@ impl DeviceFeed {
             rate: DeviceRate::new(feed.rate)?,
             servo: Servo::new(feed.period),
             missing_seen: 0,
+            echo: [0.0; ECHO_VALUES],
             feed,
         })
     }
@@ -82,6 +87,7 @@ impl DeviceFeed {
                     fade::fade_in_5ms(block);
                 }
                 push(&mut self.feed, self.rate.process(block, ppm));
+                self.keep_echo(block);
             }
             Placement::Skip { fade_out: true } => drop(self.push_fading(block)),
             Placement::Skip { fade_out: false } => {}
@@ -96,6 +102,29 @@ impl DeviceFeed {
             push(&mut self.feed, self.rate.flush());
         }
         self.servo.handle_pause();
+    }
+
+    /// Nothing follows in time, and there is no block to fade out in: what was heard last fades out backwards, which begins where it
+    /// ended.
+    pub(super) fn interrupt(&mut self) {
+        if !self.servo.is_playing() {
+            return;
+        }
+        if self.has_run_dry() {
+            self.rate.reset();
+        } else {
+            let mut block = [0.0; FRAME_VALUES];
+            block[..ECHO_VALUES].copy_from_slice(&self.echo);
+            self.push_fading(&block);
+        }
+        self.servo.handle_pause();
+    }
+
+    fn keep_echo(&mut self, block: &[f32; FRAME_VALUES]) {
+        let last = block.rchunks_exact(2);
+        for (kept, pair) in self.echo.chunks_exact_mut(2).zip(last) {
+            kept.copy_from_slice(pair);
+        }
     }
 
     fn has_run_dry(&mut self) -> bool {
@@ -229,6 +258,41 @@ mod tests {
             device.take(300);
             assert!(device.is_loud(0));
             device.assert_smooth(0);
+        }
+    }
+
+    #[test]
+    fn sound_that_is_interrupted_fades_out_without_what_follows_and_in_again_at_its_place() {
+        for rate in RATES {
+            let mut device = Device::new(rate);
+            let tone = |k: usize| (k as f32 * 0.013).sin() * VOLUME;
+            let play = |device: &mut Device, blocks: std::ops::Range<usize>, late_us| {
+                for n in blocks {
+                    device.feed.found_missing();
+                    let mut block = [0.0; FRAME_VALUES];
+                    for (k, pair) in block.chunks_exact_mut(2).enumerate() {
+                        pair.fill(tone(960 * n + k));
+                    }
+                    device.feed.write(&mut block, late_us);
+                    device.take(20);
+                }
+            };
+            play(&mut device, 0..50, 0);
+            // The next block comes 160 ms after this one, and the device has sound for 80.
+            device.feed.interrupt();
+            device.feed.interrupt();
+            device.take(140);
+            let quiet = device.played.len() - rate as usize / 50;
+            assert!(device.played[quiet..].iter().all(|x| x.abs() < 1e-3));
+            play(&mut device, 50..100, 0);
+            device.assert_smooth(0);
+            assert!(device.is_loud(quiet) && !device.feed.found_missing());
+            let heard = device.played.iter().filter(|x| x.abs() > 1e-3).count();
+            let expected = (100 * 20 - 80) * rate as usize / 1_000;
+            assert!(
+                heard.abs_diff(expected) < rate as usize / 100,
+                "{heard} of {expected}"
+            );
         }
     }
 

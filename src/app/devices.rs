@@ -112,6 +112,7 @@ mod tests {
             index,
             addresses: vec![address.parse().unwrap()],
             up: true,
+            running: true,
             multicast: true,
             loopback: name == "lo",
             point_to_point: name == "tun0",

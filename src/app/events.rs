@@ -1,5 +1,6 @@
 //! What do scripts learn? One JSON object per line per event (DESIGN 5, "Events"), the same for every command.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -98,15 +99,28 @@ impl Events {
 
 /// The once-a-second `stats`: totals since start, the state of the buffer, and who leads.
 pub fn stats_json(statistics: &Statistics, state: StatsState) -> Value {
+    let quantile_ms = |q| {
+        let latency = statistics.repair_latency.quantile(q);
+        latency.map(|latency| to_ms(latency.as_micros() as u32))
+    };
     json!({
         "received": statistics.received,
         "late": statistics.late,
         "lost": statistics.lost,
         "repaired": statistics.repaired,
+        "repaired_by": {
+            "replica": statistics.repaired_by_replica,
+            "unicast": statistics.repaired_by_unicast,
+            "multicast": statistics.repaired_by_multicast,
+        },
         "concealed": statistics.concealed,
         "duplicate": statistics.duplicate,
         "reordered": statistics.reordered,
         "underruns": statistics.underruns,
+        "loss_bursts": statistics.loss_bursts.buckets().collect::<BTreeMap<_, _>>(),
+        "longest_burst": statistics.loss_bursts.longest(),
+        "repair_ms_p50": quantile_ms(0.5),
+        "repair_ms_p99": quantile_ms(0.99),
         "rejected": statistics.rejected_total(),
         "rejected_by": statistics.rejected,
         "buffer_ms": state.buffer_ms,
@@ -131,6 +145,11 @@ pub struct StatsState {
     pub sync_us: Option<f64>,
     /// The term that is followed.
     pub term: Option<Term>,
+}
+
+/// Microseconds as milliseconds, to a hundredth.
+pub fn to_ms(us: u32) -> f64 {
+    (f64::from(us) / 10.0).round() / 100.0
 }
 
 /// A term as every event writes it.

@@ -107,6 +107,8 @@ impl ForeignVoice {
         }
         if foreign.stands_still() {
             output.pause();
+        } else if foreign.has_gap() {
+            output.interrupt();
         }
         told.heard = foreign.is_on_air();
         told
@@ -115,7 +117,7 @@ impl ForeignVoice {
     /// Shows the stream on the status line; `false` if there is none.
     pub(super) fn show(
         &self,
-        foreign: &Foreign,
+        (foreign, adapts): (&Foreign, bool),
         statistics: &Statistics,
         console: &mut dyn Console,
     ) -> bool {
@@ -125,9 +127,11 @@ impl ForeignVoice {
                 position: crate::wire::FRAME.saturating_mul(foreign.frames() as u32),
                 length: None,
                 leader: "",
+                audience: None,
                 kind: Kind::Listen {
                     held: foreign.held(),
                     buffer: foreign.buffer(),
+                    adapts,
                     statistics,
                 },
             });

@@ -19,7 +19,8 @@ use super::waiting::Waiting;
 use crate::io::sockets::{Join, MAX_DATAGRAM};
 use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
-use crate::playout::player::Config;
+use crate::playout::player::{BufferChoice, Config};
+use crate::playout::recent::Recent;
 use crate::playout::store::Via;
 use crate::station::node::Event;
 use crate::time::Instant;
@@ -45,8 +46,8 @@ pub struct ListenConfig {
     pub once: bool,
     /// Give up if nothing is heard in this time.
     pub timeout: Option<Duration>,
-    /// This listener's own buffer.
-    pub buffer: Option<Duration>,
+    /// The station's buffer, or this listener's own.
+    pub buffer: BufferChoice,
     /// It takes over if it has to.
     pub standby: bool,
     /// Its place among heirs that are as good; higher goes first.
@@ -63,7 +64,13 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
     config.output.check()?;
     let mut session = Session::begin(&config.common, Join::ALL, console)?;
     let output = Output::open(&config.output, config.volume, session.waiter.waker())?;
-    session.judge_buffer(config.buffer, console);
+    let (own, shortest) = match config.buffer {
+        BufferChoice::Station => (None, None),
+        BufferChoice::Fixed(buffer) => (Some(buffer), Some(buffer)),
+        // What is as short as it may be is so because nothing needs more.
+        BufferChoice::Auto { max, .. } => (None, Some(max)),
+    };
+    session.judge_buffer(shortest, console);
     let member = MemberConfig {
         sends: false,
         standby: config.standby,
@@ -71,14 +78,14 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         cache_bytes: config.cache_bytes,
         http: config.common.http,
         quorum: config.common.quorum,
-        buffer: config.buffer.unwrap_or_default(),
+        buffer: own.unwrap_or_default(),
         looped: false,
         found: (StationId(0), FrameIndex(0)),
     };
     let member = Member::start(&member, &mut session, console)?;
     let mut listener = Listener {
         dial: Dial::new(Config {
-            buffer_override: config.buffer,
+            buffer: config.buffer,
             ..Config::default()
         }),
         voice: Voice {
@@ -96,6 +103,7 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         gone: false,
         leave_asked: false,
         unknown_control_told: false,
+        recent: Recent::default(),
         member,
         session,
     };
@@ -115,6 +123,8 @@ struct Listener {
     session: Session,
     member: Member,
     dial: Dial,
+    /// What was counted in the last ten seconds, for the others.
+    recent: Recent,
     voice: Voice,
     foreign: ForeignVoice,
     output: Output,
@@ -146,15 +156,12 @@ impl Listener {
         let mut buffer = [0u8; MAX_DATAGRAM];
         loop {
             let play = self.dial.poll_timeout().map(|at| at + SLACK);
-            let deadline = play
-                .into_iter()
-                .chain(self.member.node.poll_timeout())
-                .min();
+            let deadline = play.into_iter().chain(self.member.poll_timeout()).min();
             let mut until = deadline.map_or(next_second, |at| at.min(next_second));
             if let Some(at) = give_up.filter(|_| !self.heard) {
                 until = until.min(at);
             }
-            self.session.sockets.wait(&self.session.waiter, Some(until));
+            self.session.wait(until);
             while let Some(received) = self.session.sockets.receive(&mut buffer) {
                 self.handle_datagram(&received, &buffer[..received.len], console);
                 self.act(console);
@@ -212,7 +219,8 @@ impl Listener {
         }
         for bytes in done.repairs {
             if let Ok(packet) = MediaPacket::parse(&bytes) {
-                let _ = self.dial.handle_repair(&packet, Via::Replica, now);
+                let own = (Via::Replica, None);
+                let _ = self.dial.handle_repair(&packet, own, now, now);
             }
         }
         for event in done.events {

@@ -5,6 +5,7 @@
 //! this one by channels and the waker.
 
 mod copies;
+mod reception;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,11 +20,13 @@ use super::error::AppError;
 use super::events::term_json;
 use super::session::Session;
 use crate::io::http_client::{Fetched, Fetcher, Job};
-use crate::io::http_server::{HttpServer, Limits, Question};
+use crate::io::http_server::{HttpError, HttpServer, Limits, Question};
 use crate::io::random;
+use crate::io::wait::Waker;
 use crate::media::library::Library;
 use crate::station::node::{Config, Event, Fetch, Node, Output};
 use crate::station::programme::MAX_PLAN_BYTES;
+use crate::station::reception::Reception;
 use crate::time::Instant;
 use crate::wire::media::MediaPacket;
 use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId};
@@ -72,6 +75,12 @@ pub struct Member {
     pub library: Library,
     server: HttpServer,
     questions: Receiver<Question>,
+    /// Where the user wants the node API to listen.
+    http: Option<SocketAddr>,
+    /// What servers before this one refused.
+    refused_before: BTreeMap<&'static str, u64>,
+    /// Whether what is sent to all reaches this node.
+    reception: Reception,
     fetcher: Fetcher,
     fetched: Receiver<Fetched>,
     asked: BTreeMap<u64, Asked>,
@@ -120,14 +129,12 @@ impl Member {
         console: &mut dyn Console,
     ) -> Result<Member, AppError> {
         let local = session.sockets.local_addr().ip();
-        let addr = config.http.unwrap_or(SocketAddr::new(local, 0));
         let waker = session.waiter.waker();
-        let (server, questions) = HttpServer::start(addr, waker.clone(), Limits::default())?;
+        let (server, questions) = open_api(config.http, local, 0, waker.clone())?;
         let (fetcher, fetched) = Fetcher::start(waker, COPY_BYTES_PER_SECOND)?;
         let at = server.local_addr();
-        // Others find it by the address that they know this node by.
-        let found = at.ip().is_unspecified() || at.ip() == local;
-        if !found && config.standby {
+        let http_port = port_for_others(&server, local);
+        if http_port == 0 && config.standby {
             let any = match local {
                 IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
                 IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -148,7 +155,7 @@ impl Member {
                 standby: config.standby,
                 priority: config.priority,
                 quorum: config.quorum.unwrap_or(1),
-                http_port: if found { at.port() } else { 0 },
+                http_port,
                 seed: random::node_id()?,
                 buffer: config.buffer,
                 looped: config.looped,
@@ -156,11 +163,19 @@ impl Member {
             },
             session.clock.now(),
         );
+        let now = session.clock.now();
+        let mut reception = Reception::new(now, random::node_id()?, session.began_down);
+        if let Some(every) = super::debug::renewal() {
+            reception.set_renewal(every);
+        }
         Ok(Member {
             node,
             library: Library::new(config.cache_bytes),
             server,
             questions,
+            http: config.http,
+            refused_before: BTreeMap::new(),
+            reception,
             fetcher,
             fetched,
             asked: BTreeMap::new(),
@@ -176,6 +191,7 @@ impl Member {
 
     /// A packet of another node was heard: the node thinks about it, and the frame is kept.
     pub fn hear_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant, now: Instant) {
+        self.notice_media(packet, arrived);
         self.node.handle_media(packet, arrived, now);
         if let Some((track, k)) = self.node.place(packet) {
             self.library.keep(track, k, packet.payload);
@@ -209,6 +225,7 @@ impl Member {
             let answer = api::answer(self, &question, own, session.clock.now());
             question.answer(answer);
         }
+        self.attend_reception(session, console);
         self.node.handle_timeout(session.clock.now(), &self.library);
     }
 
@@ -228,6 +245,7 @@ impl Member {
                     done.beats.push(bytes);
                     sent
                 }
+                Output::Control { to: Some(_), .. } if session.is_cut_off() => continue,
                 Output::Control {
                     to: Some(to),
                     bytes,
@@ -313,11 +331,17 @@ impl Member {
         is_asked
     }
 
+    /// Whether more frames fit. What was played long ago is dropped first; if that is not enough, what might be asked for again.
+    pub fn make_room(&mut self) -> bool {
+        let playing = self.node.programme().place(self.node.play_position());
+        self.library.has_room(self.node.first_needed()) || self.library.has_room(playing)
+    }
+
     /// Once a second: makes room, and says how far the copies are.
     pub fn look_after(&mut self, session: &mut Session, console: &mut dyn Console) {
         self.compare_quorum(session, console);
-        let needed = self.node.first_needed();
-        self.library.has_room(needed);
+        self.make_room();
+        self.forget_played();
         let programme = self.node.programme();
         let listed = programme.list().tracks();
         self.library.retain(|track| {
@@ -328,7 +352,9 @@ impl Member {
         });
         self.told
             .retain(|track, _| listed.iter().any(|listed| listed.id == *track));
-        let copied = listed.iter().filter(|track| track.owner != session.node);
+        // Who is no standby keeps no copies worth a word.
+        let stays = self.node.config().standby;
+        let copied = (listed.iter()).filter(|track| stays && track.owner != session.node);
         let copied: Vec<_> = copied.map(|track| (track.id, track.frames)).collect();
         for (track, frames) in copied {
             self.tell_copied(track, frames, session, console);
@@ -351,10 +377,13 @@ impl Member {
     /// What the node, its API and its copies refused since the start, by reason.
     pub fn rejected(&self) -> BTreeMap<&'static str, u64> {
         let mut all = self.node.rejected().clone();
-        for (reason, count) in self.server.refusals() {
-            if count > 0 {
-                *all.entry(reason).or_default() += count;
-            }
+        let now = self.server.refusals().into_iter();
+        let before = self
+            .refused_before
+            .iter()
+            .map(|(reason, count)| (*reason, *count));
+        for (reason, count) in now.chain(before).filter(|(_, count)| *count > 0) {
+            *all.entry(reason).or_default() += count;
         }
         all
     }
@@ -369,6 +398,24 @@ impl Member {
                 .peers()
                 .any(|(_, peer)| peer.addr.ip() == from)
     }
+}
+
+/// The node API: where the user wants it, or at this node's own address.
+fn open_api(
+    http: Option<SocketAddr>,
+    local: IpAddr,
+    port: u16,
+    waker: Waker,
+) -> Result<(HttpServer, Receiver<Question>), HttpError> {
+    let addr = http.unwrap_or(SocketAddr::new(local, port));
+    HttpServer::start(addr, waker, Limits::default())
+}
+
+/// The port by which others find it at the address that they know this node by; 0 if they do not.
+fn port_for_others(server: &HttpServer, local: IpAddr) -> u16 {
+    let at = server.local_addr();
+    let found = at.ip().is_unspecified() || at.ip() == local;
+    if found { at.port() } else { 0 }
 }
 
 /// Tells of who leads and who covers; what is not about that is the owner's to tell.

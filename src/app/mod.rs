@@ -4,7 +4,7 @@
 //! * [`send`]: node + sockets on one thread, [`encoder`] on another
 //! * [`listen`]: node + sockets + player + decoder on one thread (`foreign` for the streams of other programs), [`output`] on another,
 //!   or a [`speaker`] with its supervisor (`device_feed` is its way to the device)
-//! * [`control`] asks a station's leader for `status` and `stop`
+//! * [`control`] asks a station's leader for `status` and `stop`; [`fares`] says in words how a node fares
 //! * [`describe`] answers `sdp`, [`devices`] lists what there is
 //! * [`session`], [`events`], [`console`], [`error`]: what every command has
 
@@ -18,6 +18,7 @@ pub mod devices;
 pub mod encoder;
 pub mod error;
 pub mod events;
+pub mod fares;
 mod foreign;
 pub mod listen;
 pub mod member;

@@ -149,6 +149,13 @@ impl Output {
         }
     }
 
+    /// What follows comes later than the device has sound for: it ends without a click.
+    pub fn interrupt(&mut self) {
+        if let Sink::Device(speaker) = &mut self.sink {
+            speaker.interrupt();
+        }
+    }
+
     /// What happened to the sound device.
     pub fn poll_device(&mut self) -> Option<DeviceNews> {
         match &mut self.sink {

@@ -13,6 +13,7 @@ use super::console::{Console, Kind, Status, title_of};
 use super::encoder::{self, Encoded, MAX_HELD_BYTES};
 use super::error::AppError;
 use super::events::{StatsState, reason_word, stats_json};
+use super::fares::audience;
 use super::member::{HANDING_OVER, Member, MemberConfig};
 use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
@@ -21,10 +22,10 @@ use crate::media::opus::EncoderConfig;
 use crate::playout::statistics::Statistics;
 use crate::station::node::Event;
 use crate::time::Instant;
-use crate::wire::control::Message;
-use crate::wire::election::Report;
-use crate::wire::media::{MediaError, MediaPacket};
 use crate::wire::FRAME;
+use crate::wire::control::Message;
+use crate::wire::media::{MediaError, MediaPacket};
+use crate::wire::report::Report;
 
 /// How often the encoder is looked at.
 const LOOK: Duration = FRAME;
@@ -137,15 +138,12 @@ impl Sender<'_> {
                     continue;
                 }
             }
-            let mut until = self
-                .member
-                .node
-                .poll_timeout()
-                .map_or(next_second, |at| at.min(next_second));
+            let next = self.member.poll_timeout();
+            let mut until = next.map_or(next_second, |at| at.min(next_second));
             if self.packets.is_some() {
                 until = until.min(now + LOOK);
             }
-            self.session.sockets.wait(&self.session.waiter, Some(until));
+            self.session.wait(until);
             self.drain(&mut buffer);
         }
     }
@@ -220,8 +218,7 @@ impl Sender<'_> {
     }
 
     fn take_packets(&mut self, console: &mut dyn Console) -> Result<(), AppError> {
-        let needed = self.member.node.first_needed();
-        if !self.member.library.has_room(needed) {
+        if !self.member.make_room() {
             return Ok(());
         }
         for _ in 0..TAKE {
@@ -328,12 +325,7 @@ impl Sender<'_> {
                     }
                     Err(error) => self.statistics.reject(error.reason()),
                 },
-                Ok(message) => {
-                    let (from, arrived) = (received.from, received.arrived);
-                    self.member
-                        .node
-                        .handle_control(from, &message, arrived, now);
-                }
+                Ok(message) => self.member.hear_control(received, &message, now),
                 Err(error) => self.statistics.reject(error.reason()),
             },
         }
@@ -468,6 +460,7 @@ impl Sender<'_> {
             position: playing.position,
             length: playing.duration,
             leader: &sanitize(self.member.node.leader_name()),
+            audience: audience(&self.member.node),
             kind: Kind::Send {
                 sent: self.member.node.frames_sent(),
                 ahead: FRAME * ahead as u32,

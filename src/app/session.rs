@@ -1,6 +1,6 @@
 //! What do all commands need before they begin? A clock, a way to be woken and stopped, events, and the station's sockets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use super::error::AppError;
 use super::events::Events;
 use crate::io::clock::Clock;
 use crate::io::interface;
+use crate::io::interface_watch::InterfaceWatch;
 use crate::io::signals::{self, Signals};
 use crate::io::sockets::{Join, SocketConfig, StationSockets};
 use crate::io::wait::Waiter;
 use crate::io::{host, random};
+use crate::station::reception::Link;
 use crate::time::Instant;
 use crate::wire::NodeId;
 
@@ -52,12 +54,27 @@ pub struct Session {
     pub events: Events,
     /// The station's sockets.
     pub sockets: StationSockets,
+    /// Says when to look at the interface.
+    watch: InterfaceWatch,
+    /// How the interface was when it was looked at last.
+    link: Link,
+    /// The interface was switched off at the start, and that was said.
+    pub began_down: bool,
     /// This process.
     pub node: NodeId,
     /// Its name.
     pub name: String,
     /// The group.
     pub group: SocketAddr,
+}
+
+/// The groups were joined on another interface of the same name, or packets come from another address now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The interface is another one.
+    pub remade: bool,
+    /// The address, and the one before.
+    pub address: Option<(IpAddr, IpAddr)>,
 }
 
 impl Session {
@@ -101,6 +118,9 @@ impl Session {
             signals,
             events,
             sockets,
+            watch: InterfaceWatch::new(clock.now()),
+            link: Link::There,
+            began_down: choice.down,
             node: NodeId(random::node_id()?),
             name,
             group: config.group,
@@ -133,12 +153,66 @@ impl Session {
         &self.sockets.interface().name
     }
 
-    /// To be called about once a second: repairs what the system does not tell, and reports trouble with the event file.
-    pub fn look_after(&mut self, console: &mut dyn Console) {
-        if self.sockets.needs_rejoin()
-            && let Err(error) = self.sockets.rejoin()
-        {
+    /// Waits for a datagram, news of the interface, a waker or `until`.
+    pub fn wait(&mut self, until: Instant) {
+        let until = self.watch.poll_timeout().map_or(until, |at| until.min(at));
+        let own = self.sockets.poll_fds().count();
+        let fds = self.sockets.poll_fds().chain(self.watch.poll_fd());
+        let ready = self.waiter.wait(fds, Some(until), &self.clock);
+        self.sockets.mark_ready(ready);
+        if ready.is_readable(own) {
+            self.watch.handle_ready(self.clock.now());
+        }
+    }
+
+    /// How the interface is, if it is time to look. One that was made anew or has another address is used as it is now.
+    pub fn poll_link(&mut self, console: &mut dyn Console) -> Option<(Link, Option<Moved>)> {
+        let now = self.clock.now();
+        if !self.watch.is_time(now) {
+            return None;
+        }
+        let list = interface::list().map_err(|error| console.detail(&error.to_string()));
+        let list = list.ok()?;
+        let known = self.sockets.interface();
+        let Some(found) = list.iter().find(|one| one.name == known.name) else {
+            self.link = Link::Gone;
+            return Some((Link::Gone, None));
+        };
+        let link = found.link(self.group.ip());
+        self.link = link;
+        let own = self.sockets.local_addr().ip();
+        let is_same = found.index == known.index && found.addresses.contains(&own);
+        let is_usable = link != Link::NoAddress;
+        let joins = is_usable && (!is_same || self.sockets.needs_rejoin());
+        let moved = joins.then(|| self.rejoin(console)).flatten();
+        Some((link, moved))
+    }
+
+    /// Whether nothing can be sent, because the cable is out or the interface is off or gone. Who sends to a single node then makes the
+    /// kernel ask for that node's hardware address in vain, once a second, and wait for the answer when the cable is back.
+    pub fn is_cut_off(&self) -> bool {
+        matches!(self.link, Link::NoCarrier | Link::SwitchedOff | Link::Gone)
+    }
+
+    /// Joins the groups again; whether that was on another interface or from another address than before.
+    pub fn rejoin(&mut self, console: &mut dyn Console) -> Option<Moved> {
+        let state = |sockets: &StationSockets| (sockets.interface().index, sockets.local_addr());
+        let (index, before) = state(&self.sockets);
+        if let Err(error) = self.sockets.rejoin() {
             console.detail(&error.to_string());
+        }
+        let (index_now, now) = state(&self.sockets);
+        let moved = Moved {
+            remade: index != index_now,
+            address: (before.ip() != now.ip()).then_some((now.ip(), before.ip())),
+        };
+        (moved.remade || moved.address.is_some()).then_some(moved)
+    }
+
+    /// To be called about once a second: looks after sockets that failed, and reports trouble with the event file.
+    pub fn look_after(&mut self, console: &mut dyn Console) {
+        if self.sockets.needs_rejoin() {
+            self.watch.look_again(self.clock.now());
         }
         if let Some(error) = self.events.take_trouble() {
             console.warn(&error.to_string());

@@ -128,6 +128,13 @@ impl Speaker {
         }
     }
 
+    /// What follows comes later than the device has sound for.
+    pub fn interrupt(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.interrupt();
+        }
+    }
+
     /// Plays one block, `late_us` after its play time; nowhere, if there is no device.
     pub fn write(&mut self, block: &mut [f32; FRAME_VALUES], late_us: i64) {
         self.want();

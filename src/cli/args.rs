@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::values;
+use super::values::{self, Buffer};
 use crate::app::output::OutputConfig;
 use crate::wire::election::MAX_QUORUM;
 
@@ -29,11 +29,13 @@ Examples:
   lanradio listen --output USB                      on the device whose name begins so (see lanradio devices)
   lanradio listen --output file:heard.wav --once    record one programme, then exit
   lanradio listen --output - | aplay -f cd -r 48000   play through another program
+  lanradio listen --buffer auto                     as soon after it is sent as this network allows
 ";
 const STATUS_EXAMPLES: &str = "\
 Examples:
   lanradio status                          a table
   lanradio status --json | jq .playing     for scripts
+  lanradio status --json | jq '.nodes[] | select(.suffers) | .name, .fares'
 ";
 const SDP_EXAMPLES: &str = "\
 Examples:
@@ -59,7 +61,11 @@ pub enum Command {
     /// Play what is on air: a station, or Opus in RTP of another program (ffmpeg, GStreamer).
     #[command(before_help = LISTEN_EXAMPLES)]
     Listen(ListenArgs),
-    /// Show the station as its leader sees it: nodes, roles, loss, what plays.
+    /// Show the station as its leader sees it: nodes, roles, who suffers, what plays.
+    ///
+    /// The figures count since each node was started: frames (20 ms) received, repaired (lost by the network and had in time from
+    /// another node or the node's own copy), late (came after their time: a longer --buffer helps), lost (never came: look at
+    /// Wi-Fi, cable, switch), concealed (heard as a hole). "now" is about the ten seconds before the node's last report.
     #[command(before_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
     /// End the programme for everybody.
@@ -124,6 +130,13 @@ pub struct ListenArgs {
     /// Exit with code 3 if no station is heard in this time (default: wait for ever).
     #[arg(long, env = "LANRADIO_TIMEOUT", value_name = "DURATION", value_parser = values::duration)]
     pub timeout: Option<Duration>,
+    /// The shortest that --buffer auto makes the buffer (default 60ms).
+    #[arg(long, env = "LANRADIO_MIN_BUFFER", value_name = "DURATION", value_parser = values::buffer_limit, hide_short_help = true)]
+    pub min_buffer: Option<Duration>,
+    /// The longest that --buffer auto makes the buffer (default 2s). It grows at once when frames come late, and shrinks by 9 ms a
+    /// minute when they do not, so that nobody hears it; while nothing plays, at once.
+    #[arg(long, env = "LANRADIO_MAX_BUFFER", value_name = "DURATION", value_parser = values::buffer_limit, hide_short_help = true)]
+    pub max_buffer: Option<Duration>,
     /// What all commands share.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -168,9 +181,9 @@ pub struct DevicesArgs {
 #[derive(Debug, Args)]
 pub struct CommonArgs {
     /// How long after it is due a frame is played (40ms to 5s). On send: the station's (default 500ms); on listen: this
-    /// listener's own (default: the station's).
-    #[arg(long, env = "LANRADIO_BUFFER", value_name = "DURATION", value_parser = values::buffer)]
-    pub buffer: Option<Duration>,
+    /// listener's own (default: the station's), or auto: as long as this network needs it.
+    #[arg(long, env = "LANRADIO_BUFFER", value_name = "DURATION|auto", value_parser = values::buffer)]
+    pub buffer: Option<Buffer>,
     /// Multicast group and port of the station; the port is even, from 1024 to 65532.
     #[arg(long, env = "LANRADIO_GROUP", value_name = "ADDR[:PORT]", default_value = values::DEFAULT_GROUP, value_parser = values::group)]
     pub group: SocketAddr,

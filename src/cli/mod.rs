@@ -23,11 +23,16 @@ use crate::app::session::CommonConfig;
 use crate::app::{control, describe, devices, listen, send};
 use crate::io::terminal;
 use crate::media::opus::EncoderConfig;
+use crate::playout::player::BufferChoice;
 use args::{Cli, Command, CommonArgs, ListenArgs, SdpArgs, SendArgs, StatusArgs};
 use status::StderrConsole;
+use values::Buffer;
 
 /// A station's buffer, unless its founder chooses another.
 const DEFAULT_BUFFER: Duration = Duration::from_millis(500);
+/// The limits of `--buffer auto`, unless the listener chooses others.
+const MIN_BUFFER: Duration = Duration::from_millis(60);
+const MAX_BUFFER: Duration = Duration::from_secs(2);
 
 /// The whole program: reads the command line, runs the command, answers with the exit code of DESIGN 5.
 pub fn main() -> ExitCode {
@@ -35,7 +40,7 @@ pub fn main() -> ExitCode {
         .try_get_matches()
         .unwrap_or_else(|error| refuse(&error));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    if let Err(error) = check(&cli.command) {
+    if let Err(error) = check(&cli.command).and_then(|()| check_buffer(&matches, &cli.command)) {
         error.exit();
     }
     let common = match &cli.command {
@@ -187,6 +192,56 @@ fn check(command: &Command) -> Result<(), Error> {
     }
 }
 
+/// `auto` is a listener's, and its limits mean something with it only. A buffer that is typed beats limits that come from variables.
+fn check_buffer(matches: &ArgMatches, command: &Command) -> Result<(), Error> {
+    let refuse = |command, text: &str| Err(error_of(command, ErrorKind::ValueValidation, text));
+    let args = match command {
+        Command::Send(args) if args.common.buffer == Some(Buffer::Auto) => {
+            return refuse(
+                "send",
+                "--buffer auto is for listen: a station has one buffer for all; write a duration from 40ms to 5s",
+            );
+        }
+        Command::Listen(args) => args,
+        _ => return Ok(()),
+    };
+    let typed = |flag: &str| {
+        let source = matches
+            .subcommand()
+            .and_then(|(_, command)| command.value_source(flag));
+        source == Some(ValueSource::CommandLine)
+    };
+    let (min, max) = (args.min_buffer, args.max_buffer);
+    if args.common.buffer == Some(Buffer::Auto) {
+        let (min, max) = buffer_limits(args);
+        return match min <= max {
+            true => Ok(()),
+            false => refuse(
+                "listen",
+                &format!("--min-buffer {min:?} is more than --max-buffer {max:?}; give both"),
+            ),
+        };
+    }
+    let beaten = typed("buffer") && !typed("min_buffer") && !typed("max_buffer");
+    if beaten || min.is_none() && max.is_none() {
+        return Ok(());
+    }
+    let flag = if min.is_some() {
+        "--min-buffer"
+    } else {
+        "--max-buffer"
+    };
+    refuse("listen", &format!("{flag} needs --buffer auto"))
+}
+
+/// The limits of `--buffer auto`.
+fn buffer_limits(args: &ListenArgs) -> (Duration, Duration) {
+    (
+        args.min_buffer.unwrap_or(MIN_BUFFER),
+        args.max_buffer.unwrap_or(MAX_BUFFER),
+    )
+}
+
 fn common_config(args: &CommonArgs) -> CommonConfig {
     CommonConfig {
         group: args.group,
@@ -208,7 +263,10 @@ fn send_config(args: &SendArgs) -> SendConfig {
             bitrate_kbps: args.bitrate,
             complexity: args.complexity,
         },
-        buffer: args.common.buffer.unwrap_or(DEFAULT_BUFFER),
+        buffer: match args.common.buffer {
+            Some(Buffer::Fixed(buffer)) => buffer,
+            Some(Buffer::Auto) | None => DEFAULT_BUFFER,
+        },
     }
 }
 
@@ -219,7 +277,14 @@ fn listen_config(args: &ListenArgs) -> ListenConfig {
         volume: args.volume,
         once: args.once,
         timeout: args.timeout,
-        buffer: args.common.buffer,
+        buffer: match args.common.buffer {
+            None => BufferChoice::Station,
+            Some(Buffer::Fixed(buffer)) => BufferChoice::Fixed(buffer),
+            Some(Buffer::Auto) => {
+                let (min, max) = buffer_limits(args);
+                BufferChoice::Auto { min, max }
+            }
+        },
         standby: !args.no_standby,
         priority: args.priority,
         cache_bytes: args.cache,

@@ -8,13 +8,16 @@ use anstyle::{AnsiColor, Style};
 use unicode_width::UnicodeWidthStr;
 
 use super::args::Color;
-use crate::app::console::{Console, Kind, Status};
+use crate::app::console::{Audience, Console, Kind, Status};
 use crate::io::terminal;
+use crate::playout::Statistics;
 
 /// Status calls (one a second) between two plain lines.
 const PLAIN_EVERY: u32 = 10;
-/// Columns that a title keeps, however narrow the terminal.
+/// Columns that a title keeps while there are figures that can give way.
 const TITLE_COLUMNS: usize = 12;
+/// Columns that it keeps however narrow the terminal.
+const LEAST_TITLE_COLUMNS: usize = 8;
 const NOTE: Style = AnsiColor::Cyan.on_default();
 const WARNING: Style = AnsiColor::Yellow.on_default();
 
@@ -106,30 +109,41 @@ impl Console for StderrConsole {
     }
 }
 
-/// The status in at most `columns`: a long title gives way first, so that the figures stay visible.
+/// The status in at most `columns`: a long title gives way first, then what of the figures is worth less, so that the others
+/// stay visible.
 fn shown(status: &Status<'_>, columns: usize) -> String {
     let title = if status.title.is_empty() {
         "on air"
     } else {
         status.title
     };
-    let figures = terminal::sanitize(&figures(status));
-    let room = columns.saturating_sub(figures.width()).max(TITLE_COLUMNS);
+    let mut figures = String::new();
+    for detail in DETAILS {
+        figures = terminal::sanitize(&all_figures(status, detail));
+        if figures.width().saturating_add(TITLE_COLUMNS) <= columns {
+            break;
+        }
+    }
+    let room = columns.saturating_sub(figures.width());
+    let room = room.max(LEAST_TITLE_COLUMNS);
     let title = terminal::cut(&terminal::sanitize(title), room);
     terminal::cut(&format!("{title}{figures}"), columns)
 }
 
+/// How much of the figures is shown, from all to the least: the columns of the leader's name, and whether the length of the track
+/// is told.
+const DETAILS: [(usize, bool); 4] = [(usize::MAX, true), (6, true), (6, false), (0, false)];
+
 /// All of the status but the title.
-fn figures(status: &Status<'_>) -> String {
-    let length = status
-        .length
-        .map(|length| format!("/{}", clock(length)))
-        .unwrap_or_default();
-    let leader = match status.leader {
-        "" => String::new(),
+fn all_figures(status: &Status<'_>, (leader_columns, with_length): (usize, bool)) -> String {
+    let length = status.length.filter(|_| with_length);
+    let length = length.map_or_else(String::new, |length| format!("/{}", clock(length)));
+    let leader = match terminal::cut(status.leader, leader_columns) {
+        name if name.is_empty() => String::new(),
         name => format!("  leader {name}"),
     };
     let place = format!("  {}{length}{leader}", clock(status.position));
+    let audience = status.audience.as_ref();
     match &status.kind {
         Kind::Send {
             sent,
@@ -141,21 +155,51 @@ fn figures(status: &Status<'_>) -> String {
             } else {
                 format!("encoded {} ahead", clock(*ahead))
             };
-            format!("{place}  sent {sent}  {encoder}")
+            let audience = audience.map_or_else(String::new, listeners);
+            format!("{place}  sent {sent}  {encoder}{audience}")
         }
         Kind::Listen {
             held,
             buffer,
+            adapts,
             statistics,
-        } => format!(
-            "{place}  buffer {}/{} ms  lost {}  late {}  concealed {}",
-            held.as_millis(),
-            buffer.as_millis(),
-            statistics.lost,
-            statistics.late,
-            statistics.concealed
-        ),
+        } => {
+            // A listener that leads tells of the others only what is worth the columns.
+            let audience = audience
+                .filter(|audience| audience.suffering > 0)
+                .map_or_else(String::new, listeners);
+            format!(
+                "{place}  buffer {}{}/{} ms  {}{audience}",
+                if *adapts { "auto " } else { "" },
+                held.as_millis(),
+                buffer.as_millis(),
+                losses(statistics)
+            )
+        }
     }
+}
+
+/// What was lost, and what of it was not heard as a hole.
+fn losses(statistics: &Statistics) -> String {
+    let repaired = match statistics.repaired {
+        0 => String::new(),
+        count => format!(" repaired {count}"),
+    };
+    format!(
+        "lost {} late {}{repaired} concealed {}",
+        statistics.lost, statistics.late, statistics.concealed
+    )
+}
+
+/// How many listen, and who suffers.
+fn listeners(audience: &Audience) -> String {
+    let listening = audience.listening;
+    let suffers = match audience.suffering {
+        0 => String::new(),
+        1 => format!(", {} has holes", audience.worst),
+        count => format!(", {count} have holes, {} most", audience.worst),
+    };
+    format!("  {listening} listening{suffers}")
 }
 
 /// Minutes and seconds, with hours if there are any.
@@ -178,6 +222,7 @@ mod tests {
             position: Duration::from_secs(5),
             length: Some(Duration::from_secs(65)),
             leader: "bar",
+            audience: None,
             kind: Kind::Send {
                 sent: 250,
                 ahead: Duration::ZERO,
@@ -191,8 +236,168 @@ mod tests {
             shown(&status(long), 60),
             format!("a title that is l…{figures}")
         );
-        assert_eq!(shown(&status(long), 30), "a title tha…  0:05/1:05  lead…");
+        assert_eq!(shown(&status(long), 30), "a title…  0:05  sent 250  enc…");
         assert_eq!(shown(&status(long), usize::MAX), format!("{long}{figures}"));
+    }
+
+    fn listening<'a>(
+        leader: &'a str,
+        statistics: &'a Statistics,
+        audience: Option<Audience>,
+    ) -> Status<'a> {
+        Status {
+            title: "a title that is longer than what is left of the line",
+            position: Duration::from_secs(5),
+            length: Some(Duration::from_secs(65)),
+            leader,
+            audience,
+            kind: Kind::Listen {
+                held: Duration::from_millis(480),
+                buffer: Duration::from_millis(500),
+                adapts: false,
+                statistics,
+            },
+        }
+    }
+
+    #[test]
+    fn of_the_figures_the_leader_and_the_length_give_way_before_what_was_lost() {
+        let statistics = Statistics {
+            lost: 3,
+            late: 1,
+            repaired: 120,
+            concealed: 4,
+            ..Statistics::default()
+        };
+        let lost = "  buffer 480/500 ms  lost 3 late 1 repaired 120 concealed 4";
+        // From so many columns on, a title of 12 columns (at last of 8) and this fit.
+        let table = [
+            (102, "  0:05/1:05  leader living room"),
+            (97, "  0:05/1:05  leader livin…"),
+            (92, "  0:05  leader livin…"),
+            (73, "  0:05"),
+        ];
+        for columns in 73..130 {
+            let line = shown(&listening("living room", &statistics, None), columns);
+            let (_, place) = table.iter().find(|(from, _)| columns >= *from).unwrap();
+            let title = terminal::cut(
+                "a title that is longer than what is left of the line",
+                columns - place.width() - lost.width(),
+            );
+            assert!(title.width() >= if columns < 77 { 8 } else { TITLE_COLUMNS });
+            assert_eq!(line, format!("{title}{place}{lost}"), "{columns}");
+        }
+        let narrow = shown(&listening("living room", &statistics, None), 60);
+        assert!(
+            narrow.starts_with("a title…  0:05  buffer 480/500 ms  lost 3"),
+            "{narrow}"
+        );
+    }
+
+    #[test]
+    fn what_was_repaired_is_told_as_soon_as_there_is_something() {
+        let table = [
+            (0, "lost 0 late 0 concealed 0"),
+            (1, "lost 0 late 0 repaired 1 concealed 0"),
+        ];
+        for (repaired, words) in table {
+            let statistics = Statistics {
+                repaired,
+                ..Statistics::default()
+            };
+            let line = shown(&listening("bar", &statistics, None), usize::MAX);
+            assert!(
+                line.ends_with(&format!("  buffer 480/500 ms  {words}")),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_leader_tells_who_suffers() {
+        let audience = |suffering, worst: &str| {
+            let worst = worst.to_owned();
+            Some(Audience {
+                listening: 14,
+                suffering,
+                worst,
+            })
+        };
+        let statistics = Statistics::default();
+        let table = [
+            (None, "", ""),
+            (audience(0, ""), "  14 listening", ""),
+            (
+                audience(1, "bar"),
+                "  14 listening, bar has holes",
+                "  14 listening, bar has holes",
+            ),
+            (
+                audience(2, "hall"),
+                "  14 listening, 2 have holes, hall most",
+                "  14 listening, 2 have holes, hall most",
+            ),
+        ];
+        for (audience, of_sender, of_listener) in table {
+            let listens = listening("bar", &statistics, audience.clone());
+            let line = shown(&listens, usize::MAX);
+            assert!(
+                line.ends_with(&format!("concealed 0{of_listener}")),
+                "{line}"
+            );
+            let sends = Status {
+                kind: Kind::Send {
+                    sent: 250,
+                    ahead: Duration::ZERO,
+                    encoded: true,
+                },
+                ..listens
+            };
+            let line = shown(&sends, usize::MAX);
+            assert!(
+                line.ends_with(&format!("sent 250  encoded{of_sender}")),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn size_of_the_buffer_is_shown_and_whether_it_adapts() {
+        let statistics = Statistics::default();
+        for (adapts, buffer) in [
+            (false, "buffer 160/180 ms"),
+            (true, "buffer auto 160/180 ms"),
+        ] {
+            let status = Status {
+                title: "Song",
+                position: Duration::from_secs(5),
+                length: None,
+                leader: "",
+                audience: None,
+                kind: Kind::Listen {
+                    held: Duration::from_micros(160_500),
+                    buffer: Duration::from_micros(180_999),
+                    adapts,
+                    statistics: &statistics,
+                },
+            };
+            let expected = format!("Song  0:05  {buffer}  lost 0 late 0 concealed 0");
+            assert_eq!(shown(&status, 80), expected);
+        }
+        // The usual terminal shows all that was lost.
+        let statistics = Statistics {
+            repaired: 120,
+            ..Statistics::default()
+        };
+        let mut status = listening("living room", &statistics, None);
+        if let Kind::Listen { adapts, .. } = &mut status.kind {
+            *adapts = true;
+        }
+        let line = shown(&status, 79);
+        assert!(
+            line.ends_with("ms  lost 0 late 0 repaired 120 concealed 0"),
+            "{line}"
+        );
     }
 
     #[test]

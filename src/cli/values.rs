@@ -61,14 +61,31 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_micros((seconds * 1e6).round() as u64))
 }
 
-/// Parses `--buffer`: 40ms to 5s.
+/// What `--buffer` can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buffer {
+    /// As long as the network needs it; on `listen` only.
+    Auto,
+    /// So long.
+    Fixed(Duration),
+}
+
+/// Parses `--buffer`: `auto`, or 40ms to 5s.
+///
+/// # Errors
+/// Like [`buffer_limit`].
+pub fn buffer(text: &str) -> Result<Buffer, String> {
+    match text {
+        "auto" => Ok(Buffer::Auto),
+        text => buffer_limit(text).map(Buffer::Fixed),
+    }
+}
+
+/// Parses `--min-buffer` and `--max-buffer`: 40ms to 5s.
 ///
 /// # Errors
 /// Like [`duration`], and out of range.
-pub fn buffer(text: &str) -> Result<Duration, String> {
-    if text == "auto" {
-        return Err("auto comes with a later release; write a duration from 40ms to 5s".into());
-    }
+pub fn buffer_limit(text: &str) -> Result<Duration, String> {
     let buffer = duration(text)?;
     if !(Duration::from_millis(40)..=Duration::from_secs(5)).contains(&buffer) {
         return Err(format!("'{text}' is out of range: 40ms to 5s"));
@@ -207,9 +224,21 @@ mod tests {
     }
 
     #[test]
-    fn buffer_is_from_40_ms_to_5_s() {
-        assert!(buffer("40ms").is_ok() && buffer("5s").is_ok());
-        assert!(buffer("39ms").is_err() && buffer("5.1s").is_err() && buffer("auto").is_err());
+    fn buffer_is_from_40_ms_to_5_s_or_auto() {
+        let fixed = |ms| Some(Buffer::Fixed(Duration::from_millis(ms)));
+        let table = [
+            ("40ms", fixed(40)),
+            ("5s", fixed(5_000)),
+            ("auto", Some(Buffer::Auto)),
+            ("39ms", None),
+            ("5.1s", None),
+            ("Auto", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(buffer(text).ok(), expected, "{text}");
+        }
+        assert!(buffer_limit("auto").is_err());
     }
 
     #[test]

@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::station::reception::Link;
+
 /// Interfaces that lead to containers, virtual machines or a VPN rather than to the neighbours.
 const VIRTUAL_PREFIXES: [&str; 5] = ["docker", "br-", "veth", "virbr", "tailscale"];
 
@@ -24,6 +26,8 @@ pub struct Interface {
     pub addresses: Vec<IpAddr>,
     /// Switched on. (A cable that is out does not switch it off.)
     pub up: bool,
+    /// A cable is in it, or an access point there.
+    pub running: bool,
     /// Can send to groups, says its driver.
     pub multicast: bool,
     /// `lo`.
@@ -120,9 +124,14 @@ impl Interface {
             .copied()
     }
 
-    /// True if the kernel still has this very interface, not one of the same name that was made later.
-    pub fn is_there(&self) -> bool {
-        if_nametoindex(self.name.as_str()) == Ok(self.index)
+    /// How it is, for `group`.
+    pub fn link(&self, group: IpAddr) -> Link {
+        match self {
+            _ if !self.up => Link::SwitchedOff,
+            _ if !self.running => Link::NoCarrier,
+            _ if self.source_for(group).is_none() => Link::NoAddress,
+            _ => Link::There,
+        }
     }
 
     /// Why it is not used for `group` unless it is asked for; `None`: it would do.
@@ -341,6 +350,7 @@ fn described(name: String, flags: InterfaceFlags) -> Interface {
         index: if_nametoindex(name.as_str()).unwrap_or(0),
         addresses: Vec::new(),
         up: flags.contains(InterfaceFlags::IFF_UP),
+        running: flags.contains(InterfaceFlags::IFF_RUNNING),
         multicast: flags.contains(InterfaceFlags::IFF_MULTICAST),
         loopback: flags.contains(InterfaceFlags::IFF_LOOPBACK),
         point_to_point: flags.contains(InterfaceFlags::IFF_POINTOPOINT),

@@ -13,6 +13,7 @@ fn interface(index: u32, name: &str, addresses: &[&str]) -> Interface {
         index,
         addresses,
         up: true,
+        running: true,
         multicast: true,
         ..Interface::default()
     }
@@ -339,4 +340,23 @@ fn loopback_is_listed_and_can_be_chosen() {
             .count(),
         1
     );
+}
+
+#[test]
+fn what_is_missing_of_an_interface_is_named() {
+    let v4 = V4.parse().unwrap();
+    let unplugged = Interface {
+        running: false,
+        ..eth(2)
+    };
+    let cases = [
+        (eth(2), Link::There),
+        (unplugged.clone(), Link::NoCarrier),
+        (down(unplugged), Link::SwitchedOff),
+        (interface(2, "eth2", &["fe80::2"]), Link::NoAddress),
+        (lo(), Link::There),
+    ];
+    for (interface, link) in cases {
+        assert_eq!(interface.link(v4), link, "{interface}");
+    }
 }

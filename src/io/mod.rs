@@ -13,6 +13,7 @@ pub mod http_client;
 mod http_question;
 pub mod http_server;
 pub mod interface;
+pub mod interface_watch;
 pub mod pcm_stdout;
 pub mod random;
 pub mod signals;

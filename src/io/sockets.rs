@@ -5,6 +5,8 @@
 //! flood of media cannot starve control; and a socket counts as drained at the first datagram that came after the wait
 //! ended, so that a flood cannot keep the thread from its deadlines either. A socket is read only if the wait said so.
 
+mod membership;
+
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,7 +15,7 @@ use socket2::{SockAddr, Socket};
 
 use super::clock::Clock;
 use super::datagram::{self, Read};
-use super::interface::{self, Choice, Interface, InterfaceError};
+use super::interface::{Choice, Interface, InterfaceError};
 use super::socket_setup::{self as setup, scoped};
 use super::wait::{Ready, Waiter};
 use crate::time::Instant;
@@ -239,11 +241,11 @@ impl StationSockets {
             .unwrap_or(0)
     }
 
-    /// True if it is time for [`StationSockets::rejoin`]: a socket failed for good, the last `rejoin` did not succeed, or the
-    /// interface is gone or was made again (which the kernel tells no socket). One system call or three: ask once a second.
+    /// True if it is time for [`StationSockets::rejoin`]: a socket failed for good, or the last `rejoin` did not succeed. (That the
+    /// interface is another one the kernel tells no socket: see `InterfaceWatch`.)
     pub fn needs_rejoin(&self) -> bool {
         let ports_failed = self.ports.iter().flatten().any(Port::has_failed);
-        ports_failed || self.half_joined || !self.config.interface.is_there()
+        ports_failed || self.half_joined
     }
 
     /// Sends to group:port.
@@ -338,50 +340,6 @@ impl StationSockets {
                 }
             }
         }
-    }
-
-    /// Looks the interface up anew by its name (it may have been made again, with another index or address) and joins the
-    /// groups again. The unicast socket, and with it our address, stays if it still can.
-    pub fn rejoin(&mut self) -> Result<(), SocketError> {
-        let group = self.config.group.ip();
-        let choice = interface::choose(group, Some(&self.config.interface.name))?;
-        self.half_joined = true;
-        for port in self.ports[..UNICAST].iter().flatten() {
-            setup::leave(&port.socket, group, &self.config.interface);
-        }
-        let keep_address = choice.interface.addresses.contains(&self.local.ip());
-        self.config.source = if keep_address {
-            self.local.ip()
-        } else {
-            choice.source
-        };
-        self.config.interface = choice.interface;
-        self.targets = targets(&self.config);
-        // Hearing the others is worth something even if we cannot send yet (a new IPv6 address takes a second).
-        let unicast = self.renew_unicast(keep_address);
-        self.open_receivers().and(unicast)?;
-        self.half_joined = false;
-        Ok(())
-    }
-
-    fn renew_unicast(&mut self, keep: bool) -> Result<(), SocketError> {
-        let SocketConfig {
-            source,
-            interface,
-            ttl,
-            ..
-        } = &self.config;
-        if let Some(port) = self.ports[UNICAST]
-            .as_ref()
-            .filter(|port| keep && !port.has_failed())
-            && setup::send_on(&port.socket, *source, interface, *ttl).is_ok()
-        {
-            return Ok(());
-        }
-        let port = Port::new(setup::unicast(*source, interface, *ttl)?);
-        self.local = local_of(&port.socket);
-        self.ports[UNICAST] = Some(port);
-        Ok(())
     }
 
     /// Opens the receivers that are wanted and not there, and joins those that are. One that cannot is closed and does not

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
-use crate::io::random;
+use crate::io::{interface, random};
 
 /// Nothing on loopback takes that long; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -201,6 +201,19 @@ fn rejoined_groups_are_heard_and_the_address_stays() {
         Channel::Media
     );
     assert_eq!(node.local_addr(), address);
+}
+
+#[test]
+fn renewed_groups_are_heard_and_what_had_come_is_not_lost() {
+    let mut node = open(&config());
+    node.send_media(b"before").unwrap();
+    node.renew();
+    node.send_media(b"after").unwrap();
+    node.send_control(b"control").unwrap();
+    let mut heard = [(); 3].map(|()| next(&mut node, &mut [0; MAX_DATAGRAM]).len);
+    heard.sort_unstable();
+    assert_eq!(heard, [5, 6, 7]);
+    assert!(!node.needs_rejoin());
 }
 
 #[test]

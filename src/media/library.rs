@@ -164,6 +164,13 @@ impl Library {
         self.copies.retain(|copy| is_needed(copy.id()));
     }
 
+    /// Drops of a copy what comes before frame `k`.
+    pub fn forget_before(&mut self, track: TrackId, k: u64) {
+        if let Some(copy) = self.copies.iter_mut().find(|copy| copy.id() == track) {
+            copy.drop_before(k);
+        }
+    }
+
     /// Whether some frames are gone, so that the list cannot be played again from here.
     pub fn dropped_any(&self) -> bool {
         self.dropped_any

@@ -9,7 +9,9 @@
 //! stations are ignored; an idle station keeps nobody out.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
+use super::adaptive::{AdaptiveBuffer, BufferChoice};
 use super::foreign::{Foreign, ForeignRejection};
 use super::player::{Config, Player, Rejection};
 use super::statistics::Statistics;
@@ -32,6 +34,8 @@ pub struct Dial {
     candidates: Vec<Player>,
     /// On air only while `tuned` is not.
     foreign: Foreign,
+    /// What the last station's buffer learned of the network.
+    learned: Option<AdaptiveBuffer>,
     /// Counters of players that are gone, and what no player was given.
     past: Statistics,
 }
@@ -43,7 +47,8 @@ impl Dial {
             config,
             tuned: None,
             candidates: Vec::new(),
-            foreign: Foreign::new(config.buffer_override.unwrap_or(config.default_buffer)),
+            foreign: Foreign::new(config.buffer, config.default_buffer),
+            learned: None,
             past: Statistics::default(),
         }
     }
@@ -56,6 +61,11 @@ impl Dial {
     /// The same, to be driven.
     pub fn player_mut(&mut self) -> Option<&mut Player> {
         self.tuned.as_mut()
+    }
+
+    /// Whether the buffer adapts to the network.
+    pub fn adapts(&self) -> bool {
+        matches!(self.config.buffer, BufferChoice::Auto { .. })
     }
 
     /// Counts what never reached a player: garbage, foreign streams.
@@ -160,21 +170,29 @@ impl Dial {
         player.map_or_else(Vec::new, |player| player.missing(now))
     }
 
-    /// A packet of the station that is listened to has come by another way than the stream.
+    /// A packet of the station that is listened to has come by another way than the stream; how long after it was first asked for,
+    /// if it was.
     pub fn handle_repair(
         &mut self,
         packet: &MediaPacket<'_>,
-        via: Via,
+        (via, asked): (Via, Option<Duration>),
+        arrived: Instant,
         now: Instant,
     ) -> Result<(), Rejection> {
-        match self
+        let Some(player) = self
             .tuned
             .as_mut()
             .filter(|player| player.station() == packet.station)
-        {
-            Some(player) => player.handle_repair(packet, via, now),
-            None => self.other(packet.station),
+        else {
+            return self.other(packet.station);
+        };
+        let repairs = player.awaits(packet);
+        player.handle_repair(packet, via, arrived, now)?;
+        // Further copies, and what is of no use any more, are no repairs.
+        if let Some(latency) = asked.filter(|_| repairs) {
+            player.statistics_mut().repair_latency.record(latency);
         }
+        Ok(())
     }
 
     /// A heartbeat has arrived. One that says that a programme is over tunes nobody in.
@@ -259,8 +277,14 @@ impl Dial {
         if kept.is_none() && self.tuned.as_ref().is_none_or(Player::is_waiting) {
             return;
         }
-        if let Some(replaced) = kept.and_then(|player| self.tuned.replace(player)) {
-            self.leave(replaced);
+        if let Some(kept) = kept {
+            if let Some(replaced) = self.tuned.take() {
+                self.leave(replaced);
+            }
+            let tuned = self.tuned.insert(kept);
+            if let Some(learned) = &self.learned {
+                tuned.handle_learned(learned);
+            }
         }
         self.turn_all_away();
     }
@@ -268,6 +292,7 @@ impl Dial {
     /// Keeps the counters of a player that was tuned in. Its missing frames are lost.
     fn leave(&mut self, mut replaced: Player) {
         replaced.handle_finish();
+        self.learned = replaced.learned().cloned().or(self.learned.take());
         self.past.add(replaced.statistics());
     }
 
@@ -332,6 +357,40 @@ mod tests {
         plays(dial, due(slot));
     }
 
+    #[test]
+    fn a_repair_is_timed_once_if_it_was_asked_for_and_came_in_time() {
+        let mut dial = Dial::new(Config::default());
+        let lost = [40, 42, 44];
+        (0..50)
+            .filter(|n| !lost.contains(n))
+            .for_each(|n| _ = hears(&mut dial, 7, n));
+        let comes =
+            |dial: &mut Dial, station: u32, index: u64, asked_ms: Option<u64>, now: Instant| {
+                let numbering = Numbering::of(StationId(station));
+                let header = (TERM.short(), PlanDigest(1), Flags::default());
+                let (frame, slot) = (FrameIndex(index), Slot(index));
+                let packet = MediaPacket::place(&numbering, frame, slot, false, header, &[1]);
+                let how = (Via::Unicast, asked_ms.map(Duration::from_millis));
+                let _ = dial.handle_repair(&packet, how, now, now);
+                plays(dial, now);
+                let latency = dial.statistics().repair_latency;
+                let longest = latency.quantile(1.0).unwrap_or_default();
+                (latency.count(), longest.as_millis())
+            };
+        let now = due(49);
+        assert_eq!(comes(&mut dial, 7, 42, None, now), (0, 0), "by chance");
+        assert_eq!(comes(&mut dial, 7, 40, Some(7), now).0, 1);
+        assert_eq!(comes(&mut dial, 7, 40, Some(8), now).0, 1, "a further copy");
+        assert_eq!(
+            comes(&mut dial, 9, 44, Some(9), now).0,
+            1,
+            "of another station"
+        );
+        // With a buffer of 500 ms it is played 25 frames after it was due.
+        plays(&mut dial, due(70));
+        assert_eq!(comes(&mut dial, 7, 44, Some(520), due(70)).0, 1, "too late");
+    }
+
     fn plays(dial: &mut Dial, now: Instant) {
         if let Some(player) = dial.player_mut() {
             player.handle_timeout(now);
@@ -385,6 +444,25 @@ mod tests {
         assert_eq!(tuned(&dial), Some(7));
         let refused = dial.statistics().rejected["other_station"];
         assert_eq!(refused, 4 + 8 * 50);
+    }
+
+    #[test]
+    fn what_a_buffer_that_adapts_has_learned_holds_for_the_next_station() {
+        let ms = std::time::Duration::from_millis;
+        for (heard, expected) in [(700, ms(60)), (450, ms(500))] {
+            let buffer = BufferChoice::Auto {
+                min: ms(60),
+                max: ms(2_000),
+            };
+            let config = Config::default();
+            let mut dial = Dial::new(Config { buffer, ..config });
+            (0..heard).for_each(|n| _ = hears(&mut dial, 7, n));
+            // After that the station is gone.
+            (heard..heard + 400).for_each(|n| plays(&mut dial, due(n)));
+            (2_000..2_010).for_each(|n| _ = hears(&mut dial, 9, n));
+            assert_eq!(tuned(&dial), Some(9));
+            assert_eq!(dial.player().map(Player::buffer), Some(expected));
+        }
     }
 
     /// Packet `number` of another program's stream arrives when it is due, and is used or not.

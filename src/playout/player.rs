@@ -8,6 +8,7 @@
 //! [`Player::payload`] before the next `handle_*`. Time that goes back is ignored; late and repeated timeouts are no-ops.
 
 mod beats;
+mod buffering;
 mod decide;
 mod intake;
 mod missing;
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::adaptive::AdaptiveBuffer;
+pub use super::adaptive::BufferChoice;
 use super::evidence::Evidence;
 use super::fade::Concealment;
 use super::runs::Runs;
@@ -32,6 +35,7 @@ use crate::time::Instant;
 use crate::wire::control::{EndReason, State, TrackInfo};
 use crate::wire::ids::Numbering;
 use crate::wire::{FRAME, FrameIndex, StationId, Term};
+use buffering::Buffering;
 use queue::Queue;
 
 /// Frames decoded unheard before the first one that is played (DESIGN 3.7).
@@ -52,16 +56,16 @@ const MISSING_LIMIT: usize = 4096;
 /// What the listener chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The listener's own buffer; rules over the station's.
-    pub buffer_override: Option<Duration>,
-    /// The buffer until a heartbeat tells the station's.
+    /// The listener's buffer: the station's, or its own.
+    pub buffer: BufferChoice,
+    /// The station's buffer until a heartbeat tells the station's.
     pub default_buffer: Duration,
 }
 
 impl Default for Config {
     fn default() -> Config {
         Config {
-            buffer_override: None,
+            buffer: BufferChoice::Station,
             default_buffer: Duration::from_millis(500),
         }
     }
@@ -242,6 +246,7 @@ pub struct Player {
     announced_track: Option<TrackInfo>,
     heard_at: Instant,
     station_buffer: Option<Duration>,
+    buffering: Buffering,
     state: Option<State>,
     leader_name: String,
 }
@@ -250,6 +255,7 @@ impl Player {
     /// A player for `station`. Another station needs another player.
     pub fn new(station: StationId, config: Config) -> Player {
         Player {
+            buffering: Buffering::new(&config),
             config,
             numbering: Numbering::of(station),
             now: Instant::default(),
@@ -327,11 +333,9 @@ impl Player {
         };
         self.undecodable = Some((index, before + 1));
         self.statistics.reject("opus");
-        if self.statistics.received > 0 {
-            self.statistics.received -= 1;
-            self.statistics.concealed += 1;
-            self.statistics.lost += 1;
-        }
+        let info = self.frames.info(index);
+        let via = info.map(|info| info.via).unwrap_or_default();
+        self.statistics.count_undecodable(via);
         Concealment::after(before)
     }
 
@@ -343,14 +347,6 @@ impl Player {
     /// The totals, for counters that only the caller knows (underruns, packets that did not parse).
     pub fn statistics_mut(&mut self) -> &mut Statistics {
         &mut self.statistics
-    }
-
-    /// How long after its due time a frame is played.
-    pub fn buffer(&self) -> Duration {
-        self.config
-            .buffer_override
-            .or(self.station_buffer)
-            .unwrap_or(self.config.default_buffer)
     }
 
     /// Frames that wait to be played.

@@ -22,7 +22,7 @@ const SETTLING: u32 = 100;
 /// The rate never leaves 1 by more than this, in parts per million.
 const MAX_PPM: f64 = 500.0;
 /// Beyond this error (smoothed; a single look at the queue errs by a period more) the place is corrected at once.
-const JUMP: Duration = Duration::from_millis(30);
+pub const JUMP: Duration = Duration::from_millis(30);
 /// The queue's length, unless the device takes more at a time.
 const TARGET: Duration = Duration::from_millis(80);
 

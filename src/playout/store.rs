@@ -56,8 +56,10 @@ pub struct FrameInfo {
     pub term: ShortTerm,
     /// The plan of its sender.
     pub plan: PlanDigest,
-    /// How it came.
+    /// How it came first.
     pub via: Via,
+    /// It came by the stream, at first or later.
+    pub streamed: bool,
 }
 
 /// A place in the ring. The payload's memory is kept and used again.
@@ -118,6 +120,15 @@ impl ReceivedFrames {
     /// Whether frame `index` is held.
     pub fn contains(&self, index: FrameIndex) -> bool {
         self.info(index).is_some()
+    }
+
+    /// Frame `index`, which came by another way, came by the stream, too.
+    pub fn note_streamed(&mut self, index: FrameIndex) {
+        if let Some((holds, info)) = &mut self.place_mut(index).held
+            && *holds == index
+        {
+            info.streamed = true;
+        }
     }
 
     /// Forgets frame `index`; `true` if it was held.
@@ -186,6 +197,7 @@ mod tests {
             term: ShortTerm { counter, leader: 1 },
             plan: PlanDigest(9),
             via: Via::Stream,
+            streamed: true,
         }
     }
 

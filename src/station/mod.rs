@@ -7,6 +7,7 @@
 //! * [`grid`]: when the leader's next frame should arrive
 //! * [`seen`]: which frames were on air lately
 //! * [`roster`]: who is here, and who takes over
+//! * [`reception`]: does what is sent to all still reach this node?
 //! * [`random`]: a seeded generator, for random waits
 //! * [`repair`]: what was lost on the way, asked for and answered
 //! * [`node`]: one node: founding, following, covering, claiming, leading, the end
@@ -20,6 +21,7 @@ pub mod pacing;
 pub mod playlist;
 pub mod programme;
 pub mod random;
+pub mod reception;
 pub mod repair;
 pub mod roster;
 pub mod seen;

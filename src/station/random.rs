@@ -23,10 +23,15 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// A number of this range.
+    pub fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
+        let span = range.end() - range.start() + 1;
+        range.start() + self.bits() % span
+    }
+
     /// A wait, in milliseconds.
     pub fn wait_ms(&mut self, range: RangeInclusive<u64>) -> Duration {
-        let span = range.end() - range.start() + 1;
-        Duration::from_millis(range.start() + self.bits() % span)
+        Duration::from_millis(self.within(range))
     }
 }
 

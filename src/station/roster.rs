@@ -16,15 +16,16 @@ use std::time::Duration;
 
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, Hello};
-use crate::wire::election::{Confirm, MAX_HEIRS, Report, Standing};
+use crate::wire::election::{Confirm, MAX_HEIRS, Standing};
+use crate::wire::report::Report;
 use crate::wire::{NodeId, PlanDigest, Term, TrackId};
 
 /// Nodes that are known at most; more are served, but not named.
 pub const MAX_NODES: usize = 1_024;
 /// Of these, at one address: a machine with more is a test of ours, or somebody who makes them up.
 pub const MAX_NODES_PER_ADDRESS: usize = 64;
-/// All hellos of a station together, in one second.
-const HELLOS_PER_SECOND: usize = 20;
+/// All hellos of a station together, in one second; and all of its reports.
+const TURNS_PER_SECOND: u32 = 20;
 /// A node says hello at least this seldom.
 const HELLO_EVERY: Duration = Duration::from_secs(1);
 /// A node is gone when this many of its hellos are missing.
@@ -51,8 +52,8 @@ pub struct Peer {
     pub name: String,
     /// Whether it could take over.
     pub standing: Standing,
-    /// How it fares.
-    pub report: Report,
+    /// How it fares, as it told this node while that one led, and when.
+    pub report: Option<(Report, Instant)>,
     /// The last track of the play list up to which it holds all that is still to be played.
     pub held_to: Option<TrackId>,
     /// When it was heard last.
@@ -118,8 +119,7 @@ impl Roster {
         if peer.name != hello.name {
             peer.name.clone_from(&hello.name);
         }
-        (peer.standing, peer.report) = (hello.standing, hello.report);
-        peer.held_to = hello.held_to;
+        (peer.standing, peer.held_to) = (hello.standing, hello.held_to);
         if new { Heard::New } else { Heard::Again }
     }
 
@@ -150,6 +150,11 @@ impl Roster {
             peer.proven = self.heirs.contains(id);
         }
         self.heirs.clear();
+    }
+
+    /// This node begins to lead: what it was told when it led before is old.
+    pub fn forget_reports(&mut self) {
+        self.peers.values_mut().for_each(|peer| peer.report = None);
     }
 
     /// An heir confirmed. `false` if it is not known: only those that said hello can be heirs. Where a quorum has to agree
@@ -184,6 +189,22 @@ impl Roster {
         true
     }
 
+    /// A node tells its leader how it fares. `false` if it is not known, or not there: whoever said hello reports from the same
+    /// address.
+    pub fn handle_report(
+        &mut self,
+        node: NodeId,
+        report: Report,
+        from: SocketAddr,
+        now: Instant,
+    ) -> bool {
+        let known = self.peers.get(&node).is_some_and(|peer| peer.addr == from);
+        if known && let Some((peer, _)) = self.peer(node, from, now) {
+            peer.report = Some((report, now));
+        }
+        known
+    }
+
     fn peer(&mut self, id: NodeId, addr: SocketAddr, now: Instant) -> Option<(&mut Peer, bool)> {
         let new = !self.peers.contains_key(&id);
         if new && !self.has_place(addr, now) {
@@ -194,7 +215,7 @@ impl Roster {
             addr,
             name: String::new(),
             standing: Standing::default(),
-            report: Report::default(),
+            report: None,
             held_to: None,
             heard_at: now,
             confirmed: None,
@@ -255,8 +276,14 @@ impl Roster {
 
     /// How long from one hello to the next: all nodes together say at most 20 a second.
     pub fn hello_every(&self) -> Duration {
+        self.turn(HELLO_EVERY)
+    }
+
+    /// How long a node leaves between two messages of a kind that all nodes send: `least`, or longer where all of them together
+    /// would send more than 20 a second.
+    pub fn turn(&self, least: Duration) -> Duration {
         let nodes = u32::try_from(self.peers.len() + 1).unwrap_or(u32::MAX);
-        HELLO_EVERY.max(HELLO_EVERY * nodes / HELLOS_PER_SECOND as u32)
+        least.max(Duration::from_secs(1) * nodes / TURNS_PER_SECOND)
     }
 
     /// Whether a node was heard lately enough to be alive.
@@ -391,7 +418,6 @@ mod tests {
             founding: false,
             station: None,
             standing,
-            report: Report::default(),
             held_to: None,
         }
     }

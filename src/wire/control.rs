@@ -8,11 +8,10 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::election::{
-    Ask, Confirm, MAX_HEIRS, MAX_QUORUM, Reply, Report, Stale, Standing, Succession,
-};
+use super::election::{Ask, Confirm, MAX_HEIRS, MAX_QUORUM, Reply, Stale, Standing, Succession};
 use super::ids::{FRAME_MICROS, FrameIndex, NodeId, PlanDigest, Slot, StationId, Term, TrackId};
 use super::repair::{MAX_REPAIR_BYTES, Nack, Repair};
+use super::report::NodeReport;
 
 /// The first byte of every control datagram.
 pub const VERSION: u8 = 1;
@@ -44,6 +43,8 @@ pub enum Message {
     Nack(Nack),
     /// "Here is one".
     Repair(Repair),
+    /// "This is how I fare", to the leader.
+    Report(Box<NodeReport>),
 }
 
 /// A leader's sign of life, with all that a joiner needs.
@@ -138,8 +139,6 @@ pub struct Hello {
     pub station: Option<StationId>,
     /// Whether it could take over.
     pub standing: Standing,
-    /// How it fares.
-    pub report: Report,
     /// The last track of the play list up to which it holds all that is still to be played; none if not even the first. Nodes
     /// copy in play order, so one name says it of a list of any length, also to those whose list has been pruned or has grown.
     pub held_to: Option<TrackId>,
@@ -184,7 +183,7 @@ impl ControlError {
 
 impl Message {
     /// How many variants this release knows.
-    const VARIANTS: u32 = 8;
+    const VARIANTS: u32 = 9;
     /// The one that may be longer than the others.
     const REPAIR: u32 = 7;
 
@@ -233,10 +232,8 @@ impl Message {
             }
         };
         match self {
-            Message::Hello(hello) => {
-                within(hello.name.len() <= MAX_NAME_BYTES, "name")?;
-                within(hello.report.replica_percent <= 100, "replica")
-            }
+            Message::Hello(hello) => within(hello.name.len() <= MAX_NAME_BYTES, "name"),
+            Message::Report(told) => told.report.check().map_err(ControlError::Range),
             Message::Confirm(confirm) => within(confirm.plan.0 < 1 << 24, "plan"),
             Message::Ask(ask) => {
                 within(ask.plan.0 < 1 << 24, "plan")?;
@@ -390,7 +387,6 @@ mod tests {
             founding: false,
             station: None,
             standing: Standing::default(),
-            report: Report::default(),
             held_to: None,
         });
         let run = |first, starts_at, end: Option<u64>| {
@@ -562,10 +558,6 @@ mod tests {
                         age_s: node as u32,
                         standby: founding,
                         ..Standing::default()
-                    },
-                    report: Report {
-                        received: node,
-                        ..Report::default()
                     },
                     held_to: founding.then_some(TrackId([node as u8; 16])),
                 })

@@ -104,23 +104,6 @@ pub struct Standing {
     pub http_port: u16,
 }
 
-/// What `status` shows of a listener.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// It plays (a node that only sends does not).
-    pub listens: bool,
-    /// First copies of frames in time, since start.
-    pub received: u64,
-    /// Frames of which no copy came within 1 s of their play time, since start.
-    pub lost: u64,
-    /// Frames played without data, since start.
-    pub concealed: u64,
-    /// Its play-out delay in milliseconds.
-    pub buffer_ms: u32,
-    /// How much of the programme it holds, in per cent.
-    pub replica_percent: u8,
-}
-
 /// An heir's answer to each heartbeat, by unicast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirm {

@@ -4,6 +4,7 @@
 //! * [`media`]: one RTP packet with the header element of the protocol
 //! * [`control`]: what nodes say to each other on the control port, and [`election`]: what of it is about who leads
 //! * [`repair`]: which frames a node has missed, and what it gets for them
+//! * [`report`]: how a node fares, as it tells its leader
 //! * [`block`]: frames in bulk
 //! * [`foreign`]: one RTP packet of another program, and [`opus`]: how long it sounds
 //! * [`rtcp`]: sender reports and goodbyes, for standard players and from them
@@ -19,6 +20,7 @@ pub mod ids;
 pub mod media;
 pub mod opus;
 pub mod repair;
+pub mod report;
 pub mod rtcp;
 pub mod sdp;
 

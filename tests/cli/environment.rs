@@ -15,6 +15,10 @@ fn bad_value_in_a_variable_is_a_usage_error_that_names_it() {
         ("LANRADIO_LOOP", "maybe", "send a.wav"),
         ("LANRADIO_BUFFER", "500", "send a.wav"),
         ("LANRADIO_BUFFER", "6s", "listen --output null"),
+        ("LANRADIO_BUFFER", "auto", "send a.wav"),
+        ("LANRADIO_MIN_BUFFER", "39ms", "listen --output null"),
+        ("LANRADIO_MIN_BUFFER", "60ms", "listen --output null"),
+        ("LANRADIO_MAX_BUFFER", "2", "listen --output null"),
         ("LANRADIO_GROUP", "10.0.0.1", "sdp"),
         ("LANRADIO_GROUP", "239.1.1.1:5005", "listen --output null"),
         ("LANRADIO_TTL", "256", "listen --output null"),
@@ -28,7 +32,10 @@ fn bad_value_in_a_variable_is_a_usage_error_that_names_it() {
             .start_with(&[(variable, value)], line)
             .finish()
             .exits(2);
-        let flag = format!("--{}", variable["LANRADIO_".len()..].to_lowercase());
+        let flag = variable["LANRADIO_".len()..]
+            .to_lowercase()
+            .replace('_', "-");
+        let flag = format!("--{flag}");
         assert!(
             finished.stderr.contains(variable) || finished.stderr.contains(&flag),
             "{variable}={value}: {}",
@@ -168,4 +175,33 @@ fn buffer_of_the_station_is_the_listeners_default() {
         .exits(0);
     let stats = crate::support::named(&listener.finish().exits(0).events(), "stats");
     assert_eq!(stats.last().unwrap()["buffer_ms"].as_f64(), Some(250.0));
+}
+
+#[test]
+fn buffer_that_adapts_has_its_limits_from_variables_and_a_typed_one_beats_them() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 2_000, 440.0);
+    let limits = [
+        ("LANRADIO_BUFFER", "auto"),
+        ("LANRADIO_MIN_BUFFER", "300ms"),
+        ("LANRADIO_MAX_BUFFER", "400ms"),
+    ];
+    let listen = "listen --output null --once --events -";
+    // The station's buffer is 500 ms.
+    let listeners = [
+        (limits.as_slice(), listen.to_string(), 400.0),
+        (&limits, format!("{listen} --buffer 250ms"), 250.0),
+        (&limits, format!("{listen} --max-buffer 350ms"), 350.0),
+        (&limits[..1], format!("{listen} --min-buffer 1s"), 1_000.0),
+        (&limits[..1], listen.to_string(), 500.0),
+    ]
+    .map(|(env, line, buffer)| (studio.start_with(env, &line), buffer));
+    for (listener, _) in &listeners {
+        listener.wait_stderr("lo");
+    }
+    studio.run("send a.wav").exits(0);
+    for (listener, buffer) in listeners {
+        let stats = crate::support::named(&listener.finish().exits(0).events(), "stats");
+        assert_eq!(stats.last().unwrap()["buffer_ms"].as_f64(), Some(buffer));
+    }
 }

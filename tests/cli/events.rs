@@ -1,8 +1,11 @@
 //! Is each event a line of JSON with the keys that scripts rely on, once a second where promised, appended and never truncated?
 
 use std::fs;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use lanradio::wire::ids::Numbering;
+use lanradio::wire::media::{Flags, MediaPacket};
+use lanradio::wire::{FRAME, FrameIndex, NodeId, PlanDigest, Slot, StationId, Term};
 use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
@@ -10,7 +13,7 @@ use crate::network::heckle;
 use crate::support::{PATIENCE, Studio, named, parse_events};
 
 /// The keys of a `stats` event (DESIGN 5).
-const STATS: [&str; 15] = [
+const STATS: [&str; 20] = [
     "received",
     "late",
     "lost",
@@ -26,6 +29,11 @@ const STATS: [&str; 15] = [
     "sync_us",
     "leader",
     "term",
+    "repaired_by",
+    "loss_bursts",
+    "longest_burst",
+    "repair_ms_p50",
+    "repair_ms_p99",
 ];
 
 /// What the kernel's boot clock shows, in microseconds.
@@ -171,6 +179,7 @@ fn stats_come_once_a_second_with_totals() {
             .map(|count| count.as_u64().unwrap())
             .sum();
         assert_eq!(line["rejected"].as_u64(), Some(sum), "{line}");
+        check_losses(line);
     }
     for pair in stats.windows(2) {
         let step = pair[1]["t_us"].as_i64().unwrap() - pair[0]["t_us"].as_i64().unwrap();
@@ -197,6 +206,85 @@ fn stats_come_once_a_second_with_totals() {
         assert!(is_node_id(&line["leader"]), "{line}");
         assert_eq!(line["buffer_ms"].as_f64(), Some(500.0), "{line}");
     }
+}
+
+/// What `stats` says of losses and repairs is whole and of its kind.
+#[track_caller]
+fn check_losses(stats: &Value) {
+    let by = |way: &str| stats["repaired_by"][way].as_u64().unwrap();
+    let ways = by("replica") + by("unicast") + by("multicast");
+    assert_eq!(stats["repaired"], ways, "{stats}");
+    let bursts = stats["loss_bursts"].as_object().unwrap();
+    let lengths: Vec<&str> = bursts.keys().map(String::as_str).collect();
+    let all = ["1", "17-32", "2", "3-4", "33+", "5-8", "9-16"];
+    assert_eq!(lengths, all, "{stats}");
+    let count: u64 = bursts.values().map(|count| count.as_u64().unwrap()).sum();
+    let longest = stats["longest_burst"].as_u64().unwrap();
+    assert_eq!(count == 0, longest == 0, "{stats}");
+    let lost = ways + stats["concealed"].as_u64().unwrap();
+    assert!(count <= lost && longest <= lost, "{stats}");
+    let (half, most) = (&stats["repair_ms_p50"], &stats["repair_ms_p99"]);
+    if half.is_null() {
+        assert!(most.is_null(), "{stats}");
+    } else {
+        assert!(half.as_f64().unwrap() <= most.as_f64().unwrap(), "{stats}");
+    }
+}
+
+/// A packet of station 7.
+fn packet_of_seven(n: u64) -> Vec<u8> {
+    let numbering = Numbering::of(StationId(7));
+    let term = Term {
+        counter: 1,
+        leader: NodeId(9 << 32),
+    };
+    let identity = (term.short(), PlanDigest(1), Flags::default());
+    let (index, slot) = (FrameIndex(n), Slot(n));
+    let payload = &[0xfc, 0xff, 0xfe];
+    let packet = MediaPacket::place(&numbering, index, slot, n == 0, identity, payload);
+    let mut bytes = Vec::new();
+    packet.write(&mut bytes);
+    bytes
+}
+
+#[test]
+fn frames_that_never_came_are_told_as_bursts() {
+    let studio = Studio::new();
+    let listener = studio.listener("listen --output null --events -");
+    // A sender that leaves out some frames: one, then three, then one. It plays on until they have been told.
+    let begun = Instant::now();
+    let told = || {
+        let last = named(&listener.events(), "stats").pop()?;
+        (last["received"].as_u64()? > 100).then_some(last)
+    };
+    let mut n = 0;
+    let stats = loop {
+        std::thread::sleep((begun + FRAME * n).saturating_duration_since(Instant::now()));
+        if !matches!(n, 30 | 50..53 | 70) {
+            heckle(&studio, studio.port, &packet_of_seven(n.into()));
+        }
+        n += 1;
+        if n % 25 == 0
+            && let Some(stats) = told()
+        {
+            break stats;
+        }
+        assert!(n < 500, "{:?}", listener.events().pop());
+    };
+    check_losses(&stats);
+    let bursts = &stats["loss_bursts"];
+    assert_eq!(
+        (&bursts["1"], &bursts["3-4"]),
+        (&2.into(), &1.into()),
+        "{stats}"
+    );
+    assert_eq!(
+        (&stats["longest_burst"], &stats["concealed"]),
+        (&3.into(), &5.into()),
+        "{stats}"
+    );
+    listener.signal(nix::sys::signal::Signal::SIGTERM);
+    listener.finish_within(PATIENCE).exits(0);
 }
 
 #[test]
@@ -242,10 +330,19 @@ fn small_buffer_is_warned_about_in_text_and_event() {
             .any(|w| w["text"].as_str().unwrap().contains("takeover")),
         "{warnings:?}"
     );
-    let finished = studio
-        .run("listen --output null --buffer 100ms --timeout 200ms --events -")
-        .exits(3);
-    assert!(named(&finished.events(), "warning").is_empty());
+    // One that adapts is as short as that only where nothing needs more.
+    for buffer in ["100ms", "auto"] {
+        let finished = studio
+            .run(&format!(
+                "listen --output null --buffer {buffer} --timeout 200ms --events -"
+            ))
+            .exits(3);
+        assert!(named(&finished.events(), "warning").is_empty());
+    }
+    studio
+        .run("listen --output null --buffer auto --max-buffer 99ms --timeout 200ms")
+        .exits(3)
+        .says(&["takeover"]);
 }
 
 #[test]

@@ -68,7 +68,6 @@ fn hello(station: StationId, id: u64) -> Message {
             age_s: u32::MAX,
             http_port: 0,
         },
-        report: Default::default(),
         held_to: None,
     })
 }

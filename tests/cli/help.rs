@@ -96,7 +96,15 @@ fn every_flag_of_the_contract_is_in_the_help() {
         ("send", &["--loop", "--bitrate", "--complexity", "--buffer"]),
         (
             "listen",
-            &["--output", "--volume", "--once", "--timeout", "--buffer"],
+            &[
+                "--output",
+                "--volume",
+                "--once",
+                "--timeout",
+                "--buffer",
+                "--min-buffer",
+                "--max-buffer",
+            ],
         ),
         ("sdp", &[]),
     ];
@@ -119,7 +127,7 @@ fn defaults_are_told() {
         );
     }
     let listen = text(&studio, "listen --help");
-    for default in ["100", "500ms", "239.255.77.77:5004"] {
+    for default in ["100", "500ms", "60ms", "2s", "239.255.77.77:5004"] {
         assert!(
             listen.contains(default),
             "`listen --help` does not tell {default}"

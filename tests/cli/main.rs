@@ -30,6 +30,7 @@ mod sdp;
 mod sound;
 mod station;
 mod stopping;
+mod suffering;
 mod support;
 mod terminal;
 mod usage;

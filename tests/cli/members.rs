@@ -9,15 +9,29 @@ use serde_json::Value;
 use crate::station::{api, json, sender};
 use crate::support::{Process, Studio, named};
 
-/// Enough for everybody to have said once how it fares.
-const REPORTED: Duration = Duration::from_millis(2_500);
+/// Enough for everybody to have said how it fares: that comes every 5 s, give or take a fifth, of the second before.
+const REPORTED: Duration = Duration::from_millis(9_000);
 
-fn status(studio: &Studio) -> Value {
+pub(crate) fn status(studio: &Studio) -> Value {
     let finished = studio.run("status --json").exits(0);
     serde_json::from_slice(&finished.stdout).unwrap()
 }
 
-fn node<'a>(status: &'a Value, name: &str) -> &'a Value {
+/// The status, as soon as it is so.
+#[track_caller]
+pub(crate) fn status_when(studio: &Studio, is_so: impl Fn(&Value) -> bool) -> Value {
+    let patience = Instant::now() + REPORTED;
+    loop {
+        let status = status(studio);
+        if is_so(&status) {
+            return status;
+        }
+        assert!(Instant::now() < patience, "{status:#}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+pub(crate) fn node<'a>(status: &'a Value, name: &str) -> &'a Value {
     let mut nodes = status["nodes"].as_array().unwrap().iter();
     let found = nodes.find(|node| node["name"] == name);
     found.unwrap_or_else(|| panic!("{name}: {status}"))
@@ -51,20 +65,22 @@ fn a_sender_that_follows_tells_of_itself_and_of_the_station_that_it_follows() {
     );
     let follower = Process::spawn_on_terminal(studio.command(line.split(' ')), 100);
     follower.wait_event("replica");
-    std::thread::sleep(REPORTED);
     follower.wait_stderr("leader kitchen");
     assert!(follower.stderr().contains("one  0:0"), "what plays");
-    let status = status(&studio);
+    let status = status_when(&studio, |status| {
+        node(status, "hall")["replica_percent"] == 100
+    });
     let hall = node(&status, "hall");
     assert_eq!(
         (&hall["role"], &hall["rank"]),
         (&"standby".into(), &0.into())
     );
     assert_eq!(
-        (&hall["replica_percent"], &hall["buffer_ms"]),
-        (&100.into(), &500.into()),
+        (&hall["buffer_ms"], &hall["listens"], &hall["suffers"]),
+        (&500.into(), &false.into(), &false.into()),
         "{hall}"
     );
+    assert_eq!(hall["fares"], "does not listen");
     let events = follower.events();
     let stats = named(&events, "stats").pop().unwrap();
     assert_eq!(
@@ -78,6 +94,10 @@ fn a_sender_that_follows_tells_of_itself_and_of_the_station_that_it_follows() {
         assert_eq!(own[field], status[field], "{field}");
     }
     assert_eq!(node(&own, "hall")["replica_percent"], 100);
+    // How others fare, only their leader is told.
+    let kitchen = node(&own, "kitchen");
+    assert!(kitchen["received"].is_null(), "{kitchen}");
+    assert_eq!(kitchen["fares"], "has not reported yet");
 }
 
 #[test]
@@ -91,13 +111,20 @@ fn a_listener_that_leads_tells_the_stations_buffer_and_its_own() {
     wait_copied(&heir, 1);
     sender.signal(Signal::SIGKILL);
     heir.wait_event("took_over");
-    std::thread::sleep(REPORTED);
-    let status = status(&studio);
+    // The new leader is told soon, too.
+    let status = status_when(&studio, |status| {
+        let nodes = status["nodes"].as_array().unwrap();
+        nodes.len() == 2 && nodes.iter().all(|node| node["received"].as_u64() > Some(0))
+    });
     let bar = node(&status, "bar");
     assert_eq!(
         (&status["buffer_ms"], &bar["role"], &bar["buffer_ms"]),
         (&500.into(), &"leader".into(), &200.into()),
         "{status}"
+    );
+    assert_eq!(
+        (&bar["listens"], &bar["report_age_s"]),
+        (&true.into(), &0.0.into())
     );
 }
 

@@ -12,6 +12,7 @@ use lanradio::wire::{FrameIndex, PlanDigest, StationId, Term};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::members::{node, status_when};
 use crate::network::{Witness, heckle};
 use crate::sound::{blocks, strength};
 use crate::support::{Process, Studio, cannot, named};
@@ -93,9 +94,10 @@ fn status_names_the_nodes_what_plays_and_what_comes() {
         node.wait_event_after("tuned_in", "stats");
     }
     standby.wait_event("replica");
-    std::thread::sleep(Duration::from_secs(2)); // everybody has said hello with what it counts
-    let finished = studio.run("status --json").exits(0);
-    let status: Value = serde_json::from_slice(&finished.stdout).unwrap();
+    let heard = |status: &Value, name| node(status, name)["received"].as_u64() > Some(20);
+    let status = status_when(&studio, |status| {
+        heard(status, "hall") && heard(status, "bar")
+    });
     assert_eq!(
         (&status["name"], &status["quorum"], &status["buffer_ms"]),
         (&"kitchen".into(), &1.into(), &500.into())
@@ -130,10 +132,16 @@ fn status_names_the_nodes_what_plays_and_what_comes() {
         (&"standby".into(), &0.into())
     );
     assert!(hall["replica_percent"].as_u64().unwrap() > 80, "{hall}");
-    assert!(
-        hall["received"].as_u64().unwrap() > 20 && hall["lost"] == 0 && hall["concealed"] == 0,
+    assert_eq!(
+        (&hall["lost"], &hall["concealed"]),
+        (&0.into(), &0.into()),
         "{hall}"
     );
+    for node in nodes {
+        check_figures(node);
+    }
+    assert_eq!(hall["fares"], "hears everything");
+    assert_eq!(of("kitchen")["fares"], "does not listen");
     assert_eq!(
         (&of("bar")["role"], &of("bar")["rank"]),
         (&"listener".into(), &Value::Null)
@@ -141,9 +149,97 @@ fn status_names_the_nodes_what_plays_and_what_comes() {
     let table = studio.run("status").exits(0);
     let table = String::from_utf8(table.stdout).unwrap();
     for word in [
-        "kitchen", "hall", "bar", "leader", "standby", "listener", "one", "two",
+        "kitchen",
+        "hall",
+        "bar",
+        "leader",
+        "standby",
+        "listener",
+        "one",
+        "two",
+        "repaired",
+        "2 listen, and hear everything",
+        "hears everything",
+        "does not listen",
     ] {
         assert!(table.contains(word), "{word}: {table}");
+    }
+}
+
+/// Every figure of a node that has reported is there and of its kind.
+#[track_caller]
+fn check_figures(node: &Value) {
+    let counts = [
+        "replica_percent",
+        "received",
+        "late",
+        "lost",
+        "repaired",
+        "concealed",
+        "duplicate",
+        "reordered",
+        "underruns",
+        "buffer_ms",
+        "longest_burst",
+    ];
+    for field in counts {
+        assert!(node[field].is_u64(), "{field} of {node}");
+    }
+    let by = |way: &str| node["repaired_by"][way].as_u64().unwrap();
+    let ways = by("replica") + by("unicast") + by("multicast");
+    assert_eq!(node["repaired"], ways, "{node}");
+    assert!(
+        node["suffers"].is_boolean() && node["fares"].is_string(),
+        "{node}"
+    );
+    let listens = node["listens"].as_bool().unwrap();
+    for share in ["loss_percent", "concealed_percent"] {
+        let percent = node[share].as_f64();
+        assert_eq!(percent.is_some(), listens, "{share} of {node}");
+        assert!(percent.is_none_or(|percent| (0.0..=100.0).contains(&percent)));
+    }
+    // What another node was asked for was timed.
+    for times in ["repair_ms_p50", "repair_ms_p99"] {
+        let told = node[times].is_f64() || by("unicast") == 0 && node[times].is_null();
+        assert!(told && node.get(times).is_some(), "{times} of {node}");
+    }
+    let age_s = node["report_age_s"].as_f64().unwrap();
+    assert!((0.0..7.5).contains(&age_s), "{node}");
+}
+
+#[test]
+fn a_listener_that_has_just_come_is_in_the_status_before_it_has_reported() {
+    let studio = Studio::new();
+    studio.tone("one.wav", 20_000, 440.0);
+    let _sender = sender(&studio, "one.wav");
+    let _listener = studio.start("listen --output null --name hall --events -");
+    let is_there = |status: &Value| {
+        let mut nodes = status["nodes"].as_array().unwrap().iter();
+        nodes.any(|node| node["name"] == "hall")
+    };
+    // Whenever it is asked, all fields are there; what is not known is null.
+    for _ in 0..8 {
+        let status = status_when(&studio, is_there);
+        let hall = node(&status, "hall");
+        if hall["report_age_s"].is_null() {
+            for field in [
+                "received",
+                "lost",
+                "concealed",
+                "buffer_ms",
+                "loss_percent",
+                "suffers",
+            ] {
+                assert!(
+                    hall[field].is_null() && hall.get(field).is_some(),
+                    "{field}"
+                );
+            }
+            assert_eq!(hall["fares"], "has not reported yet");
+        } else {
+            assert!(hall["received"].is_u64(), "{hall}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -23,7 +23,19 @@ const VALUES: &[Refusal] = &[
     ("listen --output null --buffer 39ms", &["--buffer"]),
     ("listen --output null --buffer 5001ms", &["--buffer"]),
     ("listen --output null --buffer 500", &["--buffer", "unit"]),
-    ("listen --output null --buffer auto", &["--buffer"]),
+    ("listen --output null --buffer Auto", &["--buffer", "auto"]),
+    (
+        "listen --output null --buffer auto --min-buffer 39ms",
+        &["--min-buffer", "40ms to 5s"],
+    ),
+    (
+        "listen --output null --buffer auto --max-buffer 5001ms",
+        &["--max-buffer", "40ms to 5s"],
+    ),
+    (
+        "listen --output null --buffer auto --max-buffer auto",
+        &["--max-buffer", "unit"],
+    ),
     ("listen --output null --volume 201", &["--volume", "200"]),
     ("listen --output null --volume=-1", &["--volume"]),
     ("listen --output null --volume half", &["--volume"]),
@@ -67,6 +79,27 @@ const SHAPES: &[Refusal] = &[
     ("listen extra --output null", &["extra"]),
     ("listen --output null --bitrate 64", &["--bitrate"]),
     ("listen --output=", &["--output", "default"]),
+    (
+        "send a.wav --buffer auto",
+        &["--buffer auto", "for listen", "write a duration"],
+    ),
+    ("send a.wav --min-buffer 60ms", &["--min-buffer"]),
+    (
+        "listen --output null --min-buffer 60ms",
+        &["--min-buffer needs --buffer auto"],
+    ),
+    (
+        "listen --output null --max-buffer 2s --buffer 500ms",
+        &["--max-buffer needs --buffer auto"],
+    ),
+    (
+        "listen --output null --buffer auto --min-buffer 300ms --max-buffer 200ms",
+        &["--min-buffer 300ms", "--max-buffer 200ms"],
+    ),
+    (
+        "listen --output null --buffer auto --min-buffer 3s",
+        &["--min-buffer 3s", "--max-buffer 2s", "give both"],
+    ),
     ("devices extra", &["extra"]),
     ("listen --output file:", &["--output"]),
     (
@@ -79,8 +112,6 @@ const SHAPES: &[Refusal] = &[
 const NOT_YET: &[Refusal] = &[
     ("send a.wav --listen", &["--listen"]),
     ("listen --output null --delay 10ms", &["--delay"]),
-    ("listen --output null --min-buffer 60ms", &["--min-buffer"]),
-    ("listen --output null --max-buffer 2s", &["--max-buffer"]),
 ];
 
 fn all_are_refused(table: &[Refusal]) {
@@ -152,6 +183,10 @@ fn limits_themselves_are_accepted() {
         "listen --output null --timeout 50ms --buffer 40ms",
         "listen --output null --timeout 50ms --buffer 5s",
         "listen --output null --timeout 0.05s --buffer 1.5s",
+        "listen --output null --timeout 50ms --buffer auto",
+        "listen --output null --timeout 50ms --buffer auto --min-buffer 40ms --max-buffer 5s",
+        "listen --output null --timeout 50ms --buffer auto --min-buffer 2s",
+        "listen --output null --timeout 50ms --buffer auto --max-buffer 60ms",
         "listen --output null --timeout 50ms --volume 0",
         "listen --output null --timeout 50ms --volume 200 --ttl 255",
         "listen --output null --timeout 50ms --ttl 1",

@@ -94,7 +94,8 @@ impl Drop for Capture {
     }
 }
 
-fn open_tap(interface: &str) -> Socket {
+/// A socket that gets every frame on an interface of this thread's network, whatever is in it.
+pub(crate) fn open_tap(interface: &str) -> Socket {
     const ETH_P_ALL: u16 = 3;
     let protocol = Protocol::from(i32::from(ETH_P_ALL.to_be()));
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use crate::capture::{self, Capture, Frame, MEDIA_PORT};
 use crate::net::Lan;
 use crate::process::{Node, wait_until};
-use crate::{measure, music, reference, wav};
+use crate::{garbage, measure, music, reference, wav};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 77, 77);
 
@@ -114,13 +114,14 @@ fn missed_exactly(on_air: &OnAir, host: usize, expected: &[wav::Block], holes: &
 }
 
 #[test]
-fn at_five_percent_loss_each_lost_packet_costs_one_concealed_frame() {
+fn at_five_percent_loss_and_with_no_answer_each_lost_packet_costs_one_concealed_frame() {
     let Some(mut on_air) = OnAir::start(2, 0, 10.0) else {
         return;
     };
     let ear = on_air.lan.hosts[1].ear(GROUP, MEDIA_PORT);
     let heard_from = on_air.capture.media_count();
     on_air.await_frames(heard_from + 50);
+    on_air.lan.hosts[1].stop_answers();
     on_air.lan.hosts[1].start_loss(50);
     on_air.await_frames(425);
     let dropped = on_air.lan.hosts[1].stop_loss();
@@ -143,7 +144,8 @@ fn at_five_percent_loss_each_lost_packet_costs_one_concealed_frame() {
 }
 
 #[test]
-fn cable_out_for_two_seconds_costs_one_listener_those_frames_and_the_others_nothing() {
+fn cable_out_for_two_seconds_costs_one_listener_those_frames_but_for_the_last_and_the_others_nothing()
+ {
     let Some(mut on_air) = OnAir::start(3, 0, 9.0) else {
         return;
     };
@@ -173,7 +175,12 @@ fn cable_out_for_two_seconds_costs_one_listener_those_frames_and_the_others_noth
         holes.len(),
         "one hole"
     );
-    missed_exactly(&on_air, 1, &expected, &holes);
+    // What was still to be played when the cable was back is repaired: half a second of it.
+    let repaired = on_air.listeners[0].last_stat("repaired") as usize;
+    println!("{repaired} of {} repaired", holes.len());
+    assert!((5..=25).contains(&repaired), "{repaired} repaired");
+    let missed = holes.iter().copied().take(holes.len() - repaired).collect();
+    missed_exactly(&on_air, 1, &expected, &missed);
     missed_exactly(&on_air, 2, &expected, &BTreeSet::new());
     missed_exactly(&on_air, 3, &expected, &BTreeSet::new());
 }
@@ -371,76 +378,20 @@ fn ends_in_concealment(heard: &[wav::Block], expected: &[wav::Block], listener: 
     assert_eq!(listener.last_stat("received"), expected.len() as u64);
 }
 
-/// Datagrams that no station sends, some of them close to what one does.
-fn garbage(genuine: &[u8], number: u32) -> Vec<u8> {
-    let mut dice = number.wrapping_mul(2_654_435_761);
-    let mut random = move || {
-        dice ^= dice << 13;
-        dice ^= dice >> 17;
-        dice ^= dice << 5;
-        dice
-    };
-    let mut bytes = genuine.to_vec();
-    match number % 10 {
-        0 => bytes = (0..random() % 1_400).map(|_| random() as u8).collect(),
-        1 => bytes.truncate(random() as usize % 33),
-        2 => bytes[14..16].copy_from_slice(&(random() as u16 | 0x100).to_be_bytes()),
-        3 => bytes[0] = bytes[0] & 0x3f | (random() as u8 & 0x40),
-        // Another source with a packet that is right in every other way.
-        4 => bytes[8..12].copy_from_slice(&random().to_be_bytes()),
-        5 => bytes[1] = random() as u8,
-        6 => bytes[16] = random() as u8,
-        7 => bytes[0] |= 0x2f,
-        8 => bytes.clear(),
-        // A control message: the version byte, then anything.
-        _ => {
-            bytes = [1, (random() % 4) as u8]
-                .into_iter()
-                .chain((0..random() % 60).map(|_| random() as u8))
-                .collect()
-        }
-    }
-    // Bytes at random must not hit the station's own source: that would be another attack.
-    if bytes.get(8..12) == Some(&genuine[8..12])
-        && bytes.first() == genuine.first()
-        && bytes.get(14..17) == Some(&genuine[14..17])
-    {
-        bytes[8] ^= 0xff;
-    }
-    bytes
-}
-
 /// 20,000 packets a second for 2.5 s, to the group's and the hosts' own media, report and control ports.
 fn attack(on_air: &OnAir, attacker: usize) -> u32 {
-    let genuine = on_air
-        .capture
-        .so_far()
+    let packets = on_air.capture.so_far();
+    let mut media = packets
         .iter()
-        .find(|packet| packet.to.port() == MEDIA_PORT)
-        .unwrap()
-        .payload
-        .clone();
-    let socket = on_air.lan.hosts[attacker].socket();
-    let targets: Vec<_> = [GROUP, on_air.lan.hosts[1].ip, on_air.lan.hosts[0].ip]
+        .filter(|packet| packet.to.port() == MEDIA_PORT);
+    let genuine = media.next().unwrap().payload.clone();
+    let hosts = &on_air.lan.hosts;
+    let targets: Vec<_> = [GROUP, hosts[1].ip, hosts[0].ip]
         .into_iter()
-        .flat_map(|address| [5004, 5005, 5006].map(|port| (address, port)))
+        .flat_map(|address| [5004, 5005, 5006].map(|port| (address, port).into()))
         .collect();
-    let started = Instant::now();
-    let mut sent = 0;
-    for tick in 1..=250 {
-        for _ in 0..200 {
-            // A port that nobody serves answers with an ICMP error: that is the next send's failure, not ours.
-            let _ = socket.send_to(
-                &garbage(&genuine, sent),
-                targets[(sent / 10) as usize % targets.len()],
-            );
-            sent += 1;
-        }
-        std::thread::sleep(
-            (started + Duration::from_millis(10 * tick)).saturating_duration_since(Instant::now()),
-        );
-    }
-    sent
+    let garbage = |number| garbage::garbage(&genuine, number);
+    garbage::flood(&hosts[attacker].socket(), &targets, 2.5, garbage)
 }
 
 #[test]

@@ -15,6 +15,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod capture;
+mod garbage;
 mod measure;
 mod music;
 mod net;
@@ -25,7 +26,9 @@ mod wav;
 mod faults;
 mod formats;
 mod harness;
+mod reception;
 mod stations;
+mod suffering;
 mod timing;
 
 /// Whether the long versions were asked for (`make proof`).

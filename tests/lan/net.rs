@@ -34,9 +34,9 @@ pub(crate) struct Host {
     /// The name of its network namespace.
     pub(crate) namespace: String,
     /// The name of its port on the switch.
-    port: String,
+    pub(crate) port: String,
     /// The name of the switch's namespace.
-    switch: String,
+    pub(crate) switch: String,
     /// Its IPv4 address on `lan0`.
     pub(crate) ip: Ipv4Addr,
     /// How far its monotonic clock is ahead of the machine's, in seconds; its boot clock even more.
@@ -128,24 +128,33 @@ impl Lan {
         };
         // Registered before it is whole: whatever fails below is removed all the same.
         self.hosts.push(host.clone());
-        let (space, switch) = (host.namespace.as_str(), host.switch.as_str());
+        let space = host.namespace.as_str();
         ip(&["netns", "add", space]);
         no_address_detection(space);
-        ip(&[
-            "link", "add", "lan0", "netns", space, "type", "veth", "peer", "name", &host.port,
-            "netns", switch,
-        ]);
-        ip_inside(
-            space,
-            &["addr", "add", &format!("{}/24", host.ip), "dev", "lan0"],
-        );
-        let ipv6 = format!("fd77::{}/64", index + 1);
-        ip_inside(space, &["addr", "add", &ipv6, "dev", "lan0", "nodad"]);
         ip_inside(space, &["link", "set", "lo", "up"]);
-        ip_inside(space, &["link", "set", "lan0", "up"]);
-        ip_inside(space, &["route", "add", "224.0.0.0/4", "dev", "lan0"]);
-        ip_inside(switch, &["link", "set", &host.port, "master", "sw"]);
-        ip_inside(switch, &["link", "set", &host.port, "up"]);
+        host.plug_in();
+    }
+
+    /// From now on the switch sends a group only where somebody wants it (IGMP and MLD snooping): it is the querier, and asks so
+    /// seldom that it may as well not. In which version, decides what hosts speak.
+    pub(crate) fn snoop(&self, igmp_version: u8) {
+        let (igmp, mld) = (igmp_version.to_string(), (igmp_version - 1).to_string());
+        let bridge = ["link", "set", "sw", "type", "bridge"];
+        let options = [
+            ["mcast_igmp_version", &igmp],
+            ["mcast_mld_version", &mld],
+            ["mcast_query_interval", "360000"],
+            ["mcast_startup_query_interval", "360000"],
+            // As long as answers may take, it lets everything through.
+            ["mcast_query_response_interval", "100"],
+            ["mcast_snooping", "1"],
+            ["mcast_querier", "1"],
+        ];
+        for option in options {
+            ip_inside(&self.switch, &[&bridge[..], &option[..]].concat());
+        }
+        // Until then it floods, reports as well; and who hears another's report does not send its own.
+        std::thread::sleep(std::time::Duration::from_millis(1_300));
     }
 }
 
@@ -168,6 +177,78 @@ impl Drop for Lan {
 }
 
 impl Host {
+    /// Gives the host its interface `lan0`, with a cable to the switch.
+    pub(crate) fn plug_in(&self) {
+        let (space, switch) = (self.namespace.as_str(), self.switch.as_str());
+        ip(&[
+            "link", "add", "lan0", "netns", space, "type", "veth", "peer", "name", &self.port,
+            "netns", switch,
+        ]);
+        ip_inside(
+            space,
+            &["addr", "add", &format!("{}/24", self.ip), "dev", "lan0"],
+        );
+        let ipv6 = format!("fd77::{}/64", self.ip.octets()[3]);
+        ip_inside(space, &["addr", "add", &ipv6, "dev", "lan0", "nodad"]);
+        ip_inside(space, &["link", "set", "lan0", "up"]);
+        ip_inside(space, &["route", "add", "224.0.0.0/4", "dev", "lan0"]);
+        ip_inside(switch, &["link", "set", &self.port, "master", "sw"]);
+        ip_inside(switch, &["link", "set", &self.port, "up"]);
+    }
+
+    /// Removes the interface `lan0` as if its adapter was pulled out.
+    pub(crate) fn pull_out(&self) {
+        ip_inside(&self.namespace, &["link", "del", "lan0"]);
+    }
+
+    /// Gives the host another IPv4 address in place of its own.
+    pub(crate) fn move_to(&mut self, address: Ipv4Addr) {
+        let before = std::mem::replace(&mut self.ip, address);
+        for (change, address) in [("del", before), ("add", address)] {
+            let address = format!("{address}/24");
+            ip_inside(&self.namespace, &["addr", change, &address, "dev", "lan0"]);
+        }
+        let route = ["route", "replace", "224.0.0.0/4", "dev", "lan0"];
+        ip_inside(&self.namespace, &route);
+    }
+
+    /// From now on nothing that is sent to the group on these ports gets in here. What is sent to this host alone does.
+    pub(crate) fn drop_group(&self, ports: &str) {
+        self.nft(&format!(
+            "table inet deaf {{
+                chain input {{
+                    type filter hook input priority -2
+                    iifname \"lan0\" ip daddr 224.0.0.0/4 udp dport {{ {ports} }} drop
+                }}
+            }}"
+        ));
+    }
+
+    /// Ends it.
+    pub(crate) fn let_group_in(&self) {
+        self.nft("delete table inet deaf");
+    }
+
+    /// From now on this host says only once that it joins a group; else it repeats that at some time in the ten seconds after.
+    pub(crate) fn report_once(&self) {
+        let script = "echo 1 > /proc/sys/net/ipv4/igmp_qrv";
+        run(inside(&self.namespace, "sh").args(["-c", script]));
+    }
+
+    /// The switch forgets that this host wants the group.
+    pub(crate) fn be_forgotten(&self, group: &str) {
+        let command = ["mdb", "del", "dev", "sw", "port", &self.port, "grp", group];
+        run(inside(&self.switch, "bridge").args(command));
+    }
+
+    /// Whether the switch knows that this host wants the group.
+    pub(crate) fn is_known(&self, group: &str) -> bool {
+        let listing = run(inside(&self.switch, "bridge").args(["mdb", "show", "dev", "sw"]));
+        let text = String::from_utf8(listing.stdout).unwrap();
+        let entry = format!("port {} grp {group} ", self.port);
+        text.lines().any(|line| line.contains(&entry))
+    }
+
     /// Pulls the cable: the carrier is gone at the host, addresses and memberships stay.
     pub(crate) fn cut_cable(&self) {
         ip_inside(&self.switch, &["link", "set", &self.port, "down"]);
@@ -199,6 +280,19 @@ impl Host {
                     iifname \"lan0\" {what} jump lottery
                 }}
             }}"
+        ));
+    }
+
+    /// From now on nothing comes in by UDP that is for this host alone: whatever it asks for, it gets no answer.
+    pub(crate) fn stop_answers(&self) {
+        self.nft(&format!(
+            "table ip unanswered {{
+                chain input {{
+                    type filter hook input priority -1
+                    iifname \"lan0\" ip daddr {} meta l4proto udp drop
+                }}
+            }}",
+            self.ip
         ));
     }
 
@@ -235,7 +329,8 @@ impl Host {
         count.unwrap_or_else(|| panic!("no packet count in {text}"))
     }
 
-    fn nft(&self, script: &str) {
+    /// Feeds `script` to `nft` on this host.
+    pub(crate) fn nft(&self, script: &str) {
         let mut child = inside(&self.namespace, "nft")
             .args(["-f", "-"])
             .stdin(Stdio::piped())
@@ -400,7 +495,7 @@ fn ip(arguments: &[&str]) {
 }
 
 /// `ip` in the network of namespace `space`. (`ip -n` has the same trouble in a chroot as `ip netns exec`, see [`inside`].)
-fn ip_inside(space: &str, arguments: &[&str]) {
+pub(crate) fn ip_inside(space: &str, arguments: &[&str]) {
     run(inside(space, "ip").args(arguments));
 }
 

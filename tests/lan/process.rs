@@ -14,6 +14,11 @@ use crate::net::{Host, Lan, inside};
 /// The binary under test.
 pub(crate) const LANRADIO: &str = env!("CARGO_BIN_EXE_lanradio");
 
+/// The nodes' program: the binary under test, or another build of it that LANRADIO_BINARY names (an optimised one, for figures).
+pub(crate) fn binary() -> String {
+    std::env::var("LANRADIO_BINARY").unwrap_or_else(|_| LANRADIO.into())
+}
+
 /// `239.255.77.77` as the kernel prints it in `/proc/net/igmp`.
 const GROUP_IN_IGMP: &str = "4D4DFFEF";
 /// `ff15::cc52:1` as the kernel prints it in `/proc/net/igmp6`.
@@ -68,7 +73,7 @@ impl Lan {
     ) -> Node {
         let file = |extension: &str| self.dir.join(format!("{name}.{extension}"));
         let (events, stdout, stderr) = (file("events"), file("out"), file("err"));
-        let mut command = on(&self.hosts[host], LANRADIO);
+        let mut command = on(&self.hosts[host], &binary());
         command.args(arguments).arg("--events").arg(&events);
         command
             .stdout(File::create(&stdout).unwrap())

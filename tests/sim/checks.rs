@@ -71,6 +71,7 @@ fn kind(message: &Message) -> &'static str {
         Message::Ask(_) | Message::Reply(_) => "questions and answers",
         Message::Nack(_) => "NACKs",
         Message::Repair(_) => "repairs",
+        Message::Report(_) => "reports",
         Message::Stale(_) => "others",
     }
 }

@@ -1,5 +1,7 @@
 //! Runs that aim at one invariant, with what only such a run can ask: that nothing at all was missing.
 
+use std::time::Duration;
+
 use crate::faults::Fault;
 use crate::world::{Feed, World};
 
@@ -13,7 +15,7 @@ const MAX_LOSS_PERMILLE: u64 = 50;
 pub(crate) fn a_crash(world: &mut World) {
     world.network.loss_permille = world.pick(&[0, 0, 10, 50]);
     world.network.delay_us.1 = world.pick(&[400, 5_000]);
-    world.buffer_ms = world.pick(&[100, 200, 500]);
+    world.buffer = Duration::from_millis(world.pick(&[100, 200, 500]));
     world.add_sender(&Feed::of(&[600]));
     (0..2 + world.random(3)).for_each(|_| _ = world.add_listener(true));
     (0..2).for_each(|_| _ = world.add_listener(false));

@@ -67,22 +67,22 @@ impl Host {
         }
         if asked.is_some() || group {
             let via = if group { Via::Multicast } else { Via::Unicast };
-            self.hear_repair(&media, via, now);
+            self.hear_repair(&media, (via, asked), now);
         }
         asked
     }
 
     /// A frame that the player misses came by another way than the stream.
-    fn hear_repair(&mut self, media: &MediaPacket<'_>, via: Via, now: Instant) {
+    fn hear_repair(&mut self, media: &MediaPacket<'_>, how: (Via, Option<Duration>), now: Instant) {
         if let Some(dial) = &mut self.dial {
-            let _ = dial.handle_repair(media, via, now);
+            let _ = dial.handle_repair(media, how, now, now);
         }
     }
 
     /// The player misses a frame that is in this node's own copy.
     pub(crate) fn hear_copy(&mut self, bytes: &[u8], now_us: u64) {
         let media = MediaPacket::parse(bytes).expect("our own packet");
-        self.hear_repair(&media, Via::Replica, self.clock.local(now_us));
+        self.hear_repair(&media, (Via::Replica, None), self.clock.local(now_us));
         self.listen();
     }
 
@@ -110,6 +110,9 @@ impl Host {
         self.follow();
         if let Some(dial) = &self.dial {
             self.node.handle_missing(&dial.missing(now), now);
+        }
+        if let Some(report) = self.teller.tell(self.dial.as_ref(), now) {
+            self.node.set_report(report);
         }
         self.node.handle_timeout(now, &self.shelf);
     }

@@ -30,7 +30,6 @@ fn hello(station: StationId, id: u64) -> Vec<u8> {
         founding: false,
         station: Some(station),
         standing,
-        report: Default::default(),
         held_to: None,
     })
     .to_bytes()

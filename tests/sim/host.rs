@@ -10,6 +10,7 @@ use lanradio::station::random::Random;
 use lanradio::time::Instant;
 use lanradio::wire::{FrameIndex, NodeId, StationId, TrackId};
 
+use crate::teller::Teller;
 use crate::watch::Watch;
 
 /// Frames by track and number.
@@ -145,6 +146,8 @@ pub(crate) struct Host {
     pub(crate) lives: u32,
     /// What is noted for the invariants.
     pub(crate) watch: Watch,
+    /// What it tells of itself.
+    pub(crate) teller: Teller,
 }
 
 impl Host {
@@ -180,6 +183,7 @@ impl Host {
             off_air: None,
             lives,
             watch: Watch::default(),
+            teller: Teller::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::checks::wraps;
 use crate::faults::Fault;
@@ -58,7 +59,7 @@ pub(crate) fn prepare(world: &mut World) {
     world.network.bursts = world.pick(&[0, 0, 0, 5]);
     world.network.duplicate_permille = world.pick(&[0, 10]);
     world.network.delay_us.1 = world.pick(&[400, 2_000, 10_000]);
-    world.buffer_ms = world.pick(&[100, 500, 500, 2_000]);
+    world.buffer = Duration::from_millis(world.pick(&[100, 500, 500, 2_000]));
     let tracks = [
         &[700][..],
         &[300, 400],

@@ -45,12 +45,19 @@ fn per_second(sent: &Sent, kind: &str) -> f64 {
 }
 
 #[test]
-fn hellos_of_all_nodes_together_stay_under_20_a_second_and_heirs_are_eight() {
+fn hellos_and_reports_of_all_nodes_together_stay_at_20_a_second_and_heirs_are_eight() {
     for nodes in [50, 200] {
         let sent = minute_of(nodes);
         let hellos = per_second(&sent, "hellos");
         println!("{nodes} nodes: {hellos:.1} hellos a second; {sent:?}");
         assert!(hellos < 20.0, "{hellos} hellos a second of {nodes} nodes");
+        let reports = per_second(&sent, "reports");
+        let most = (nodes as f64 / 5.0).min(20.0);
+        let range = most * 0.95..most * 1.05;
+        assert!(
+            range.contains(&reports),
+            "{reports} reports a second of {nodes} nodes"
+        );
         // Eight heirs answer each heartbeat, however many nodes there are.
         assert!(per_second(&sent, "heartbeats") <= 10.1);
         assert!(per_second(&sent, "confirmations") <= 80.5);

@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::time::Duration;
 
 use lanradio::station::node::{Event, Fetch, Output};
 use lanradio::station::random::Random;
@@ -99,8 +98,8 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     /// So many nodes have to agree.
     pub(crate) quorum: u16,
-    /// The buffer of stations that are founded.
-    pub(crate) buffer_ms: u64,
+    /// The station's buffer.
+    pub(crate) buffer: std::time::Duration,
     /// So many new leaders crash with their first frame.
     pub(crate) kill_new_leaders: u64,
     /// How every node is broken.
@@ -140,7 +139,7 @@ impl World {
             disturbed_at: 0,
             healed: false,
             quorum: 1,
-            buffer_ms: 500,
+            buffer: std::time::Duration::from_millis(500),
             kill_new_leaders: 0,
             #[cfg(debug_assertions)]
             flaw: None,
@@ -190,7 +189,7 @@ impl World {
         };
         let mut config = config(number, 0, self.seed);
         (config.sends, config.standby, config.quorum) = (sends, standby, self.quorum);
-        config.buffer = Duration::from_millis(self.buffer_ms);
+        config.buffer = self.buffer;
         (config.looped, config.first_frame) = (feed.looped, FrameIndex(feed.first_frame));
         if feed.first_frame > 0 {
             self.checks.wraps_of(config.station, feed.first_frame);

@@ -12,6 +12,7 @@
     reason = "tests: a failed unwrap is a failed test, and deadlines need a clock"
 )]
 
+mod adapting;
 mod devices;
 mod foreign;
 mod judge;

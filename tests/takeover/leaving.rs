@@ -161,7 +161,7 @@ fn status_knows_who_leads_before_and_after_a_takeover_and_stop_ends_it_for_all()
     let Some(mut scene) = Scene::start(&Song::of(30)) else {
         return;
     };
-    // Nodes report to the leader once a second.
+    // By then every node has said hello to the leader.
     scene.sleep_until_s(3.0);
     let (leader, roles) = read_status(&scene, &status(&scene));
     assert_eq!(leader, SENDER);

@@ -40,6 +40,7 @@ mod tools;
 #[path = "../lan/wav.rs"]
 mod wav;
 
+mod clock;
 mod scene;
 mod song;
 mod stalls;

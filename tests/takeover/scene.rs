@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 use crate::capture::{Capture, Frame, MEDIA_PORT};
+use crate::clock::event_ns;
 use crate::net::Lan;
-use crate::process::{Node, SUSPENDED_S, wait_until};
+use crate::process::{Node, wait_until};
 use crate::song::Song;
 use crate::stalls::{self, now_ns};
 use crate::wav::{self, Block};
@@ -150,14 +150,7 @@ impl Scene {
 
     /// When an event of the node on `host` was written, on the clock of the captured packets.
     pub(crate) fn event_ns(&self, host: usize, event: &Value) -> i64 {
-        let read = |clock| {
-            let time = clock_gettime(clock).unwrap();
-            time.tv_sec() * 1_000_000_000 + time.tv_nsec()
-        };
-        let real_minus_boot_ns = read(ClockId::CLOCK_REALTIME) - read(ClockId::CLOCK_BOOTTIME);
-        // The host's boot clock is ahead of the machine's.
-        let ahead_s = i64::from(self.lan.hosts[host].clock_offset_s + SUSPENDED_S);
-        event["t_us"].as_i64().unwrap() * 1_000 - ahead_s * 1_000_000_000 + real_minus_boot_ns
+        event_ns(&self.lan.hosts[host], event)
     }
 
     /// The events of this name at `host` after `after_ns`, and when they were.

@@ -221,6 +221,11 @@ impl Wire {
         phase.expect("frames before the trouble") + index * FRAME_NS
     }
 
+    /// The sound of frame `index`, as it was first sent.
+    pub(crate) fn payload(&self, index: usize) -> &[u8] {
+        &self.frames[self.first[&(index as i64)]].opus
+    }
+
     /// When frame `index` was first sent.
     pub(crate) fn sent_ns(&self, index: usize) -> i64 {
         self.frames[self.first[&(index as i64)]].at_ns

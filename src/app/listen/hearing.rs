@@ -56,19 +56,16 @@ impl Listener {
             },
             Channel::Control | Channel::Unicast => match Message::parse(bytes) {
                 Ok(message) => {
-                    let (from, arrived) = (received.from, received.arrived);
                     match &message {
                         Message::Heartbeat(beat) => {
                             let beat = clean((**beat).clone());
-                            let _ = self.dial.handle_heartbeat(&beat, arrived, now);
+                            let _ = self.dial.handle_heartbeat(&beat, received.arrived, now);
                             self.follow();
                         }
                         Message::Repair(repair) => return self.handle_repair(received, repair),
                         _ => {}
                     }
-                    self.member
-                        .node
-                        .handle_control(from, &message, arrived, now);
+                    self.member.hear_control(received, &message, now);
                 }
                 Err(error) => self.reject_control(&error, console),
             },
@@ -85,10 +82,11 @@ impl Listener {
         let group = received.channel == Channel::Control;
         let asked = self.member.hear_repair(received.from, &packet, group, now);
         let via = if group { Via::Multicast } else { Via::Unicast };
-        if asked.is_none() && !group {
+        if asked.is_none() && !(group && self.member.node.may_repair(received.from)) {
             return self.dial.reject("unasked");
         }
-        if self.dial.handle_repair(&packet, via, now).is_ok() {
+        let (how, arrived) = ((via, asked), received.arrived);
+        if self.dial.handle_repair(&packet, how, arrived, now).is_ok() {
             self.output.prepare();
         }
     }

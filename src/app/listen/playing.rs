@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Listener;
 use crate::app::console::{Console, title_of};
 use crate::playout::fade::{self, Concealment};
-use crate::playout::player::{Output as Decision, Player};
+use crate::playout::player::Output as Decision;
 use crate::wire::FrameIndex;
 
 impl Listener {
@@ -58,8 +58,10 @@ impl Listener {
             }
             self.heard |= self.dial.player().is_some();
         }
-        if self.dial.player().is_some_and(Player::is_resting) {
-            self.output.pause();
+        match self.dial.player() {
+            Some(player) if player.is_resting() => self.output.pause(),
+            Some(player) if player.has_gap() => self.output.interrupt(),
+            _ => {}
         }
         let told = self.foreign.act(
             self.dial.foreign_mut(),

@@ -5,8 +5,10 @@ use serde_json::json;
 use super::Listener;
 use crate::app::console::{Console, Kind, Status};
 use crate::app::events::{StatsState, stats_json};
+use crate::app::fares::audience;
 use crate::app::speaker::DeviceNews;
-use crate::wire::election::Report;
+use crate::playout::Statistics;
+use crate::wire::report::Report;
 
 impl Listener {
     pub(super) fn tell_of_the_device(&mut self, console: &mut dyn Console) {
@@ -31,21 +33,25 @@ impl Listener {
 
     /// What others are told of this listener.
     pub(super) fn report(&mut self) {
-        let statistics = self.dial.statistics();
+        let statistics = self.statistics();
+        let lately = self.recent.update(&statistics, self.session.clock.now());
         let buffer = self.dial.player().map(|player| player.buffer());
         self.member.node.set_report(Report {
-            listens: true,
-            received: statistics.received,
-            lost: statistics.lost,
-            concealed: statistics.concealed,
             buffer_ms: buffer.map_or(0, |buffer| buffer.as_millis() as u32),
             replica_percent: self.member.replica_percent(),
+            ..statistics.report(lately)
         });
     }
 
-    pub(super) fn write_stats(&mut self) {
+    /// What was counted since the start, by the players and by the output.
+    fn statistics(&self) -> Statistics {
         let mut statistics = self.dial.statistics();
         statistics.underruns += self.output.underruns();
+        statistics
+    }
+
+    pub(super) fn write_stats(&mut self) {
+        let mut statistics = self.statistics();
         statistics.add_reasons(&self.member.rejected());
         let (player, foreign) = (self.dial.player(), self.dial.foreign());
         let foreign = foreign
@@ -68,7 +74,9 @@ impl Listener {
 
     pub(super) fn show_status(&mut self, console: &mut dyn Console) {
         let statistics = self.dial.statistics();
-        if self.foreign.show(self.dial.foreign(), &statistics, console) {
+        let adapts = self.dial.adapts();
+        let foreign = (self.dial.foreign(), adapts);
+        if self.foreign.show(foreign, &statistics, console) {
             return;
         }
         let Some(player) = self.dial.player().filter(|player| !player.is_off_air()) else {
@@ -83,9 +91,11 @@ impl Listener {
             position: player.track_position().unwrap_or_default(),
             length,
             leader: player.leader_name(),
+            audience: audience(&self.member.node),
             kind: Kind::Listen {
                 held: crate::wire::FRAME * player.buffered_frames() as u32,
                 buffer: player.buffer(),
+                adapts,
                 statistics: &statistics,
             },
         });

@@ -7,6 +7,8 @@
 //!
 //! Use: `handle_*`, then [`Foreign::poll_output`] until `None`, then sleep until [`Foreign::poll_timeout`].
 //!
+//! A buffer that adapts (`--buffer auto`) begins with the usual one here, as no station says another.
+//!
 //! Counters: `received` and `concealed` count blocks of 20 ms as everywhere, a block with any made-up sample in it as concealed;
 //! `late`, `lost`, `duplicate` and `reordered` count the sender's packets, whatever their length. A pause of the sender (numbers
 //! go on, timestamps jump) is concealed and not lost. So blocks played = `received` + `concealed`, as everywhere.
@@ -22,6 +24,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::adaptive::BufferChoice;
 use super::fade::Concealment;
 use super::player::OffAirReason;
 use super::statistics::Statistics;
@@ -123,7 +126,9 @@ pub enum Output {
 /// The player of foreign streams. See the module.
 #[derive(Debug)]
 pub struct Foreign {
-    buffer: Duration,
+    choice: BufferChoice,
+    /// The buffer of a stream when it begins.
+    start: Duration,
     /// Up to when is decided. Only a timeout sets it, when all sockets were read: after a stall of ours, the packets that wait in
     /// them are older than the time at which the first of them is read.
     now: Instant,
@@ -140,10 +145,16 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// Nothing heard yet. Packets are played `buffer` after they usually arrive.
-    pub fn new(buffer: Duration) -> Foreign {
+    /// Nothing heard yet. Packets are played a buffer after they usually arrive; without a station that says how long that is, it
+    /// is `default`, or begins with it.
+    pub fn new(choice: BufferChoice, default: Duration) -> Foreign {
+        let start = match choice {
+            BufferChoice::Fixed(buffer) => buffer,
+            BufferChoice::Station | BufferChoice::Auto { .. } => default,
+        };
         Foreign {
-            buffer,
+            choice,
+            start,
             now: Instant::default(),
             stream: None,
             next: None,
@@ -171,9 +182,15 @@ impl Foreign {
         self.newest().map(|stream| stream.from)
     }
 
-    /// How long after its usual arrival a packet is played.
+    /// How long after its usual arrival a packet is played, now.
     pub fn buffer(&self) -> Duration {
-        self.buffer
+        self.stream.as_ref().map_or(self.start, Stream::buffer)
+    }
+
+    /// Whether the next block is played so much later than the one before that a device runs dry: the buffer has grown.
+    pub fn has_gap(&self) -> bool {
+        let stream = self.stream.as_ref();
+        stream.is_some_and(|stream| stream.has_gap(self.now))
     }
 
     /// How much sound waits to be played.
@@ -397,8 +414,10 @@ impl Foreign {
         let mut stream: Option<Stream> = None;
         for kept in candidate.kept.iter().filter(|kept| kept.arrived >= since) {
             let (packet, times) = (kept.packet(source), (kept.arrived, now));
-            let stream =
-                stream.get_or_insert_with(|| Stream::new(&packet, from, self.buffer, times));
+            let stream = stream.get_or_insert_with(|| {
+                let adaptive = self.choice.adaptive(self.start);
+                Stream::new(&packet, from, (self.start, adaptive), times)
+            });
             // They follow each other, so they fit.
             let _ = stream.handle_packet(&packet, times, &mut self.statistics);
         }

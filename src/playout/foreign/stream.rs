@@ -13,13 +13,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::super::adaptive::AdaptiveBuffer;
 use super::super::fade::{Concealment, SILENT_AFTER};
 use super::super::player::{LOST_AFTER, SOURCE_LOST_AFTER};
+use super::super::servo::JUMP;
 use super::super::statistics::Statistics;
 use super::super::timeline::Timeline;
 use crate::time::Instant;
-use crate::wire::StationId;
 use crate::wire::foreign::ForeignPacket;
+use crate::wire::{FRAME, StationId};
 
 /// Samples of a block: our own 20 ms.
 pub(super) const BLOCK: u64 = 960;
@@ -118,7 +120,9 @@ enum Ending {
 pub(super) struct Stream {
     pub(super) source: StationId,
     pub(super) from: IpAddr,
-    buffer: Duration,
+    /// The buffer, unless it adapts.
+    fixed: Duration,
+    adaptive: Option<AdaptiveBuffer>,
     phase: Phase,
     ending: Ending,
     /// By extended sequence number.
@@ -154,7 +158,7 @@ impl Stream {
     pub(super) fn new(
         first: &ForeignPacket<'_>,
         from: IpAddr,
-        buffer: Duration,
+        (fixed, adaptive): (Duration, Option<AdaptiveBuffer>),
         (arrived, now): (Instant, Instant),
     ) -> Stream {
         // Far from zero, so that what came before the first packet has a number, too.
@@ -162,10 +166,12 @@ impl Stream {
             (1 << 32) + u64::from(first.seq.0),
             (1 << 40) + u64::from(first.timestamp.0),
         );
+        let buffer = adaptive.as_ref().map_or(fixed, AdaptiveBuffer::current);
         Stream {
             source: first.source,
             from,
-            buffer,
+            fixed,
+            adaptive,
             phase: Phase::Joining,
             ending: Ending::No,
             held: BTreeMap::new(),
@@ -221,6 +227,7 @@ impl Stream {
         if self.held.len() >= MAX_HELD || self.held_bytes + packet.payload.len() > MAX_HELD_BYTES {
             return Err(Misfit::Full);
         }
+        self.measure(start, arrived);
         let payload = packet.payload.to_vec();
         self.held_bytes += payload.len();
         let samples = packet.samples;
@@ -279,7 +286,7 @@ impl Stream {
     /// Whether the sample at this timestamp was to sound before. (Numbers, not instants: it may be from before the clock began.)
     fn is_past(&self, end: u64, arrived: Instant) -> bool {
         let offset_us = self.timeline.offset_us().unwrap_or(self.offset_us);
-        let plays_at_us = stream_us(end) as i64 + offset_us + self.buffer.as_micros() as i64;
+        let plays_at_us = stream_us(end) as i64 + offset_us + self.buffer().as_micros() as i64;
         plays_at_us <= arrived.as_micros() as i64
     }
 
@@ -296,17 +303,20 @@ impl Stream {
             statistics.reordered += u64::from(seq < self.high.0);
             self.timeline.handle_sample(stream_us(start), arrived);
             self.skip_to(seq, arrived, statistics);
+            statistics.loss_bursts.handle_frame(false);
             self.last = (seq, 0);
             self.remember(seq, start);
             // The play-out has run ahead of the stream: it waits for it.
             let offset_us = self.timeline.offset_us().unwrap_or(self.offset_us);
             self.offset_us = self.offset_us.max(offset_us);
+            self.measure(start, arrived);
             return Misfit::Late;
         }
         let found = self.missing.iter().position(|missing| missing.0 == seq);
         let Some((_, gives_up_at)) = found.and_then(|at| self.missing.remove(at)) else {
             return Misfit::Old;
         };
+        self.measure(start, arrived);
         if arrived < gives_up_at {
             statistics.late += 1;
         } else {
@@ -315,6 +325,29 @@ impl Stream {
         statistics.reordered += 1;
         self.remember(seq, start);
         Misfit::Missed
+    }
+
+    /// The first copy of a packet came: how late is it for what is played?
+    fn measure(&mut self, start: u64, arrived: Instant) {
+        if let Some(adaptive) = self
+            .adaptive
+            .as_mut()
+            .filter(|_| self.phase == Phase::Playing)
+        {
+            let due = Instant::from_micros(stream_us(start)).offset_by(self.offset_us);
+            adaptive.handle_frame(arrived.micros_after(due), arrived);
+        }
+    }
+
+    /// How long after its usual arrival a packet is played, now.
+    pub(super) fn buffer(&self) -> Duration {
+        let adaptive = self.adaptive.as_ref();
+        adaptive.map_or(self.fixed, AdaptiveBuffer::current)
+    }
+
+    /// Whether the next block is so much later than the one before that a device runs dry.
+    pub(super) fn has_gap(&self, now: Instant) -> bool {
+        self.phase == Phase::Playing && self.block_due() > now + FRAME + JUMP
     }
 
     fn remember(&mut self, seq: u64, start: u64) {
@@ -328,6 +361,7 @@ impl Stream {
     /// The numbers between the last packet used and `seq` are missing.
     fn skip_to(&mut self, seq: u64, now: Instant, statistics: &mut Statistics) {
         for missing in self.last.0 + 1..seq {
+            statistics.loss_bursts.handle_frame(false);
             self.missing.push_back((missing, now + LOST_AFTER));
             if self.missing.len() > MAX_MISSING {
                 self.missing.pop_front();
@@ -395,7 +429,7 @@ impl Stream {
     /// When playing begins, while it does not.
     pub(super) fn begins_at(&self) -> Option<Instant> {
         let (_, first) = self.held.first_key_value()?;
-        let due = self.due(first.start) + self.buffer;
+        let due = self.due(first.start) + self.buffer();
         Some(self.settles_at.map_or(due, |at| due.max(at)))
     }
 
@@ -404,7 +438,7 @@ impl Stream {
         match self.phase {
             Phase::Joining => self.settles_at.or_else(|| self.begins_at()),
             Phase::Playing if self.has_nothing_to_do(now) => None,
-            Phase::Playing => Some(self.block_due()),
+            Phase::Playing => Some(self.block_filled_at()),
             Phase::Finished => None,
         }
     }

@@ -66,8 +66,10 @@ impl Player {
     }
 
     fn learn(&mut self, beat: &Heartbeat, arrived: Instant) {
-        self.timeline.handle_sample(beat.sent_at_us, arrived);
-        self.station_buffer = Some(Duration::from_millis(beat.buffer_ms.into()));
+        self.sample(beat.sent_at_us, arrived);
+        let buffer = Duration::from_millis(beat.buffer_ms.into());
+        self.station_buffer = Some(buffer);
+        self.buffering.handle_station(buffer);
         self.state = Some(beat.state);
         self.tracks.learn(&beat.tracks);
         if self.leader_name != beat.name {

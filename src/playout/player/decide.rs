@@ -6,6 +6,7 @@ impl Player {
     /// Time has come: decides every frame whose play time it is. Call it after all sockets were read.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tick(now);
+        self.rest();
         self.advance();
     }
 
@@ -33,7 +34,7 @@ impl Player {
                 let ends_at = self
                     .over_at(next)
                     .map_or_else(|| self.silent_at(next), |(at, _)| at);
-                let next_at = self.play_time(next).filter(|_| !self.stands_still(next));
+                let next_at = self.decided_at(next).filter(|_| !self.stands_still(next));
                 Some(next_at.map_or(ends_at, |at| at.min(ends_at)))
             }
             Phase::Searching | Phase::OffAir { .. } | Phase::Finished => gives_up,
@@ -75,7 +76,7 @@ impl Player {
                 Phase::Playing { next } => {
                     let silent_at = self.silent_at(next);
                     let next_at = self
-                        .play_time(next)
+                        .decided_at(next)
                         .filter(|at| *at <= self.now && *at < silent_at)
                         .filter(|_| !self.stands_still(next));
                     if next_at.is_some_and(|at| self.now.since(at) > FRAME * MAX_GAP as u32)
@@ -149,6 +150,7 @@ impl Player {
             return;
         }
         self.queue.push(Output::TunedIn { first: start });
+        self.statistics.loss_bursts.handle_tuned_in();
         // Decoders are brought to where they would be: from where they last started afresh, if that is near.
         let near = low.max(start.minus(PREROLL));
         let fresh = |index: &FrameIndex| self.is_fresh(*index) || self.runs.starts_at(*index);
@@ -179,12 +181,18 @@ impl Player {
         if anew || self.is_fresh(index) {
             self.queue.push(Output::Reset);
         }
+        let came = info.is_some_and(|info| info.streamed);
+        self.statistics.loss_bursts.handle_frame(came);
         if let Some(info) = info {
             self.queue.push(Output::Play { index });
             self.statistics.count_received(info.via);
+            self.buffering.handle_played();
             self.hole = 0;
         } else {
             self.queue.push_concealed(index, self.hole);
+            if self.hole == 0 {
+                self.measure_hole(index);
+            }
             self.statistics.concealed += 1;
             self.hole += 1;
             let due = self.play_time(index).unwrap_or(self.now).min(self.now);

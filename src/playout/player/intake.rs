@@ -136,8 +136,7 @@ impl Player {
         let fit = self.runs.fit(index, head.idle, head.marker);
         if fit == Fit::Known && self.is_early(head.slot(), head.arrived) {
             // If all frames of the run come early, it is the timeline that is wrong.
-            self.timeline
-                .handle_sample(head.slot().due_us(), head.arrived);
+            self.sample(head.slot().due_us(), head.arrived);
             if self.is_early(head.slot(), head.arrived) {
                 return Err(Rejection::TooFar(index));
             }
@@ -171,7 +170,7 @@ impl Player {
     }
 
     /// The next frame to be decided, once playing has begun.
-    fn next(&self) -> Option<FrameIndex> {
+    pub(super) fn next(&self) -> Option<FrameIndex> {
         match self.phase {
             Phase::Playing { next } | Phase::OffAir { next } => Some(next),
             _ => None,
@@ -330,10 +329,14 @@ impl Player {
             term: head.term,
             plan: head.plan,
             via: head.via,
+            streamed: head.via == Via::Stream,
         };
         let held = self.frames.info(index);
         if held.is_some_and(|held| held.term >= head.term || held.plan == head.plan) {
             self.count_duplicate(head.via);
+            if streamed {
+                self.frames.note_streamed(index);
+            }
             return Ok(());
         }
         if let Some(displaced) = self
@@ -349,8 +352,10 @@ impl Player {
         }
         self.frames.insert(index, info, payload);
         if streamed {
-            self.timeline
-                .handle_sample(head.slot().due_us(), head.arrived);
+            self.sample(head.slot().due_us(), head.arrived);
+        }
+        if held.is_none() {
+            self.measure(&head);
         }
         if head.marker && self.runs.fit(index, head.idle, true) == Fit::Starts {
             self.runs.learn(index, head.idle, true);
@@ -402,10 +407,18 @@ impl Player {
             self.count_duplicate(head.via);
             return Ok(());
         }
-        let Ok(at) = self
+        let missed = self
             .missing
-            .binary_search_by_key(&head.index, |(index, _)| *index)
-        else {
+            .binary_search_by_key(&head.index, |(index, _)| *index);
+        // If even the newest frames come late, the way has become longer.
+        let newest = self.high.is_none_or(|high| high < head.index);
+        if newest && head.via == Via::Stream {
+            self.sample(head.slot().due_us(), head.arrived);
+        }
+        if newest || missed.is_ok() {
+            self.measure(head);
+        }
+        let Ok(at) = missed else {
             return Err(Rejection::TooOld(head.index));
         };
         self.count_order(head, true);
@@ -423,6 +436,7 @@ impl Player {
             term: head.term,
             plan: head.plan,
             via: head.via,
+            streamed: head.via == Via::Stream,
         };
         self.frames.insert(head.index, info, payload);
         Ok(())

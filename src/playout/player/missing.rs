@@ -47,6 +47,13 @@ impl Player {
         }
     }
 
+    /// Whether this packet is of a frame that is not here and can still be played.
+    pub fn awaits(&self, packet: &MediaPacket<'_>) -> bool {
+        let index = (self.numbering).index(packet.element.index_high, packet.seq);
+        let is_undecided = self.next().is_none_or(|next| index >= next);
+        packet.station == self.station() && is_undecided && !self.frames.contains(index)
+    }
+
     /// A packet came by another way than the stream.
     ///
     /// # Errors
@@ -55,11 +62,12 @@ impl Player {
         &mut self,
         packet: &MediaPacket<'_>,
         via: Via,
+        arrived: Instant,
         now: Instant,
     ) -> Result<(), Rejection> {
         self.tick(now);
         let head = self
-            .place(packet, self.now)
+            .place(packet, arrived.min(self.now))
             .map(|head| Head { via, ..head });
         let result = head.and_then(|head| self.take_repair(head, packet.payload));
         self.reject(result)

@@ -1,5 +1,6 @@
 //! What the player does, in virtual time, by one fact each.
 
+mod adapting;
 mod counting;
 mod endings;
 mod forged;

@@ -114,7 +114,7 @@ impl Node {
         let Role::Following(following) = &self.role else {
             return None;
         };
-        if !self.config.standby || self.relieved.is_some() {
+        if !self.config.standby || self.deaf || self.relieved.is_some() {
             return None;
         }
         match &following.claim {

@@ -1,8 +1,8 @@
 //! What does this node copy from others, and from whom?
 //!
 //! A standby keeps every frame that it hears; what it has not heard it fetches: first the plan that the leader named, then the
-//! frames from the play position on, then those of the tracks after it. A leader copies likewise what others have added. One
-//! request at a time, so that copies never starve the media; who did not answer is not asked again at once.
+//! frames from the play position on, then those of the tracks after it. A leader copies likewise what others have added. Who is no
+//! standby copies only while it is deaf (`deafness`), and only what it plays soon. One request at a time, so that copies never starve the media; who did not answer is not asked again at once.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -130,7 +130,7 @@ impl Node {
     /// Asks for what is missing; answers when to look again.
     pub(super) fn copy(&mut self, frames: &dyn Frames) -> Option<Instant> {
         match &self.role {
-            Role::Following(_) if self.config.standby => {}
+            Role::Following(_) if self.config.standby || self.fetches => {}
             Role::Leading { .. } => {}
             _ => return None,
         }
@@ -213,27 +213,37 @@ impl Node {
         &'a self,
         frames: &'a dyn Frames,
     ) -> impl Iterator<Item = (TrackId, u64, NodeId)> + 'a {
-        let next = self.play_position();
+        let next = self.copied_from();
+        let until = self.copied_to();
         let planned = self.programme.tracks_from(next).filter_map(move |entry| {
-            let played = next.max(entry.first).since(entry.first);
-            Some((self.programme.listed(entry.track)?, entry.from + played))
+            let listed = self.programme.listed(entry.track)?;
+            let from = entry.from + next.max(entry.first).since(entry.first);
+            // Frame numbers of the track: those beyond are for others.
+            let to = until.map(|until| entry.from + until.since(entry.first));
+            Some((listed, from, to))
         });
         let list = self.programme.list();
         let again = list.tracks().iter().filter(|_| list.is_looped());
-        let whole = list.waiting().iter().chain(again).map(|track| (track, 0));
-        planned.chain(whole).filter_map(move |(track, from)| {
+        let later = list.waiting().iter().chain(again);
+        let later = later.filter(move |_| until.is_none());
+        let whole = later.map(|track| (track, 0, None));
+        planned.chain(whole).filter_map(move |(track, from, to)| {
             if track.owner == self.config.node {
                 return None;
             }
             let first = from + frames.held_from(track.id, from);
             let whole = track.frames.is_some_and(|length| first >= length);
-            (!whole).then_some((track.id, first, track.owner))
+            let enough = to.is_some_and(|to| first >= to);
+            (!whole && !enough).then_some((track.id, first, track.owner))
         })
     }
 
     /// The same of what was played of these tracks before this node came: last of all, for those who want the whole file.
     fn missing_behind(&self, frames: &dyn Frames) -> Option<(TrackId, u64, NodeId)> {
         let next = self.play_position();
+        if self.copied_to().is_some() {
+            return None;
+        }
         self.programme.tracks_from(next).find_map(|entry| {
             let listed = self.programme.listed(entry.track)?;
             let first = frames.held_from(entry.track, 0);

@@ -84,7 +84,7 @@ impl Node {
         let Role::Following(following) = &self.role else {
             return None;
         };
-        if !self.config.standby {
+        if !self.config.standby || self.deaf {
             return None;
         }
         match &following.duty {

@@ -53,6 +53,8 @@ pub(super) enum Doubt {
     Frame,
     /// A confirmation by nobody who is known.
     Stranger,
+    /// A report of the same.
+    Reporter,
     /// A node that has no place among those that are known.
     Crowd,
     /// More than is answered in a second.
@@ -69,6 +71,7 @@ impl Doubt {
             Doubt::Sender => "heartbeat_sender",
             Doubt::Frame => "frame_too_early",
             Doubt::Stranger => "confirm_stranger",
+            Doubt::Reporter => "report_stranger",
             Doubt::Crowd => "roster_full",
             Doubt::Flood => "answer_flood",
         }
@@ -84,7 +87,7 @@ impl Doubt {
             Doubt::Sender => Some("a heartbeat in the leader's name from another address"),
             Doubt::Crowd => Some("more nodes than a station can have"),
             Doubt::Flood => Some("more questions than are answered"),
-            Doubt::Frame | Doubt::Stranger => None,
+            Doubt::Frame | Doubt::Stranger | Doubt::Reporter => None,
         }
     }
 }
@@ -94,6 +97,8 @@ impl Doubt {
 pub(super) struct Refused {
     counts: BTreeMap<&'static str, u64>,
     told: BTreeMap<&'static str, Instant>,
+    /// A heartbeat came from elsewhere than the leader's before it, and none has agreed with it yet: the leader may have moved.
+    may_have_moved: bool,
 }
 
 /// So many answers in any one second.
@@ -166,6 +171,9 @@ impl Node {
         let (reason, now) = (doubt.reason(), self.latest);
         self.count_rejected(reason);
         let Some(text) = doubt.text() else { return };
+        if doubt == Doubt::Sender && !std::mem::replace(&mut self.refused.may_have_moved, true) {
+            return; // if it has, the next one agrees, and there is nothing to tell
+        }
         let told = self.refused.told.get(reason);
         if told.is_some_and(|at| now.since(*at) < TELL_EVERY) {
             return;
@@ -204,6 +212,8 @@ impl Node {
             Message::Hello(_) | Message::Confirm(_) | Message::Reply(_) => return false,
             // Who asks is answered whatever it follows; what is in a repair is looked at as a packet.
             Message::Nack(_) | Message::Repair(_) => return false,
+            // A report tells of no term.
+            Message::Report(_) => return false,
         };
         let doubts = station == self.config.station && self.is_leap(counter);
         if doubts {
@@ -278,6 +288,7 @@ impl Node {
         if agrees {
             following.odd = None;
             following.numbered_at = arrived;
+            self.refused.may_have_moved = false;
             return Some(News::Newest);
         }
         self.refuse(doubt, Some(from));

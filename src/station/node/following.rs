@@ -28,6 +28,9 @@ use crate::wire::{FrameIndex, NodeId, Term};
 /// A silence after which a leader may be replaced while the station is idle and only heartbeats are sent, ten a second.
 pub(super) const CLAIM_AFTER_IDLE: Duration = Duration::from_millis(500);
 
+/// So many cover horizons may a leader that is known, or a packet, be ahead of what was heard.
+const HORIZONS: u64 = 8;
+
 /// What a follower knows of its leader.
 #[derive(Debug)]
 pub(super) struct Following {
@@ -227,7 +230,9 @@ impl Node {
             _ => return,
         }
         let stands_in = solo || cover;
-        if !self.can_be(index, arrived) || stands_in && self.is_cover_early(index, arrived) {
+        if !self.can_be(index, HORIZONS, arrived)
+            || stands_in && self.is_cover_early(index, arrived)
+        {
             return self.refuse(Doubt::Frame, None);
         }
         // Any packet of a frame suppresses covers of it (trace 11).
@@ -291,21 +296,32 @@ impl Node {
         self.sign_of_life(arrived);
     }
 
-    /// Whether a frame can be on air: nobody is further ahead than a few horizons and what the time since allows.
-    fn can_be(&self, index: FrameIndex, arrived: Instant) -> bool {
+    /// Whether a heartbeat of this term was heard before.
+    fn has_heard_beats_of(&self, term: Term) -> bool {
+        matches!(&self.role, Role::Following(following) if following.number.is_some() && following.term == term)
+    }
+
+    /// Whether a frame can be on air: nobody is further ahead than so many horizons and what the time since allows.
+    fn can_be(&self, index: FrameIndex, horizons: u64, arrived: Instant) -> bool {
         let Role::Following(following) = &self.role else {
             return false;
         };
         let known = self.seen.top().max(following.highest);
         let silent = arrived.since(following.heard_at).as_millis() as u64 / 20;
         index.0 < FrameIndex::LIMIT / 2
-            && known.is_none_or(|top| index <= top.plus(super::CUSHION_FRAMES * 8 + silent))
+            && known.is_none_or(|top| index <= top.plus(super::CUSHION_FRAMES * horizons + silent))
     }
 
     /// A heartbeat of this station was heard by a follower.
     pub(super) fn hear_beat(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
         let last = beat.next.0.checked_sub(1).map(FrameIndex);
-        if let Some(last) = last.filter(|last| !self.can_be(*last, arrived))
+        // What a leader says first is judged by nothing that it said before: its frames go on where others were heard.
+        let horizons = if self.has_heard_beats_of(beat.term) {
+            HORIZONS
+        } else {
+            1
+        };
+        if let Some(last) = last.filter(|last| !self.can_be(*last, horizons, arrived))
             && !self.agrees_on_far(last)
         {
             self.refuse(Doubt::Frame, Some(from));

@@ -13,7 +13,7 @@ use crate::station::roster::Heard;
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, Hello, Message};
 use crate::wire::election::{Confirm, Standing};
-use crate::wire::{FrameIndex, TrackId};
+use crate::wire::{FrameIndex, NodeId, StationId, TrackId};
 
 /// An heir has to hold the frames of this much time: 5 s.
 pub(super) const ELIGIBLE_FRAMES: u64 = 250;
@@ -38,23 +38,26 @@ impl Node {
             Role::Waiting { .. } => (false, None),
             _ => return,
         };
-        let hello = Hello {
+        let hello = self.hello(founding, station);
+        self.send_control(None, &Message::Hello(hello));
+    }
+
+    pub(super) fn hello(&self, founding: bool, station: Option<StationId>) -> Hello {
+        Hello {
             node: self.config.node,
             name: self.config.name.clone(),
             founding,
             station,
             standing: self.standing,
-            report: self.report,
             held_to: self.held_to,
-        };
-        self.send_control(None, &Message::Hello(hello));
+        }
     }
 
     /// Another node is here.
     pub(super) fn hear_hello(&mut self, from: SocketAddr, hello: &Hello) {
         if hello.station.is_none() {
             self.lead_if_alone();
-            self.answer(from);
+            self.answer(from, hello.node);
             self.hear_founder(hello);
         } else if hello.station == Some(self.config.station) {
             match self.roster.handle_hello(hello, from, self.latest) {
@@ -66,12 +69,17 @@ impl Node {
         }
     }
 
-    fn answer(&mut self, to: SocketAddr) {
+    fn answer(&mut self, to: SocketAddr, asker: NodeId) {
         if self.role.lead().is_none() || self.is_listening() {
             return;
         }
-        // Whoever is not answered hears the next heartbeat to all.
-        if self.answers.spend(self.latest) {
+        let known = self.roster.get(asker);
+        let budget = match known.is_some_and(|known| known.addr.ip() == to.ip()) {
+            true => &mut self.answers_to_known,
+            false => &mut self.answers,
+        };
+        // Whoever is not answered hears the next heartbeat to all, or asks again.
+        if budget.spend(self.latest) {
             self.beat(Some(to));
         }
     }
@@ -167,7 +175,10 @@ impl Node {
         }
         self.assess(frames);
         if self.latest >= self.hello_at {
-            self.roster.forget(self.latest);
+            // A deaf node hears nobody's hellos: that says nothing, and the heirs are asked who leads.
+            if !self.deaf {
+                self.roster.forget(self.latest);
+            }
             self.hello_at = self.latest + self.roster.hello_every();
             self.say_hello();
         }
@@ -213,7 +224,7 @@ impl Node {
         self.held_to = held_to;
         self.standing = Standing {
             standby: self.config.standby,
-            eligible: self.config.standby && self.holds_next(next, frames),
+            eligible: self.config.standby && !self.deaf && self.holds_next(next, frames),
             complete: holds_all,
             priority: self.config.priority,
             age_s: u32::try_from(self.latest.since(self.born).as_secs()).unwrap_or(u32::MAX),

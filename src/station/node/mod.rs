@@ -20,9 +20,10 @@
 //! * `claiming`: becoming the leader, by the votes of the others
 //! * `voting`: whom this node votes for, and whom it confirms
 //! * `agreeing`: with a quorum: how long a leader may speak
-//! * `membership`: hellos, heirs, confirmations
+//! * `membership`: hellos, heirs, confirmations; `reporting`: how each node fares
 //! * `handing_over`: leaving without being missed
 //! * `merging`: two leaders of one station
+//! * `deafness`: what it should hear, and what it does not do while it does not hear it
 //! * `copying`: the plan and the frames that are not here yet; `lost`: those that nobody has
 //! * `sources`: what this node itself came to send
 //! * `repairing`: frames that were lost on the way, here and elsewhere
@@ -33,6 +34,7 @@ mod beating;
 mod claiming;
 mod copying;
 mod covering;
+mod deafness;
 mod doubting;
 mod flaws;
 mod following;
@@ -46,6 +48,7 @@ mod office;
 mod on_air;
 mod queries;
 mod repairing;
+mod reporting;
 mod roles;
 mod safe;
 mod sources;
@@ -65,9 +68,10 @@ use super::roster::Roster;
 use super::seen::Seen;
 use crate::time::Instant;
 use crate::wire::control::{EndReason, MAX_NAME_BYTES, MAX_TEXT_BYTES, Message};
-use crate::wire::election::{Report, Standing};
+use crate::wire::election::Standing;
 use crate::wire::ids::Numbering;
 use crate::wire::media::MediaPacket;
+use crate::wire::report::Report;
 use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId, clip};
 use copying::Copying;
 pub use copying::Fetch;
@@ -76,6 +80,7 @@ use doubting::{Budget, Doubt};
 #[doc(hidden)]
 pub use flaws::Flaw;
 pub use interface::{Config, Event, Frames, Output, Playing};
+pub use reporting::REPORT_EVERY;
 use roles::{Phase, Role};
 pub use submitting::{Submission, SubmissionError};
 use voting::Voter;
@@ -88,6 +93,8 @@ pub const HEARTBEAT: Duration = Duration::from_millis(100);
 pub const HURRIED_HEARTBEAT: Duration = Duration::from_millis(20);
 /// Answers to hellos in any one second: the bound on what others can make this node send.
 pub const MAX_ANSWERS_PER_SECOND: usize = 20;
+/// The same to nodes that are known: those that are deaf ask again and again, all together so often.
+pub const MAX_ANSWERS_TO_KNOWN_PER_SECOND: usize = 250;
 /// Answers to candidates in any one second: each asks three times by two ways, eight of them at most every 60 ms.
 pub const MAX_REPLIES_PER_SECOND: usize = 800;
 /// Confirmations in any one second: twice as many as there can be heartbeats.
@@ -122,8 +129,8 @@ pub struct Node {
     listen_until: Instant,
     /// It stepped down a moment ago: for how long it lets others claim first.
     back_off: merging::BackOff,
-    /// How it fares, as its owner says.
-    report: Report,
+    /// How it fares, and when its leader is told.
+    reporting: reporting::Reporting,
     /// How far it could take over, and when it last looked.
     standing: Standing,
     assessed_at: Option<Instant>,
@@ -143,6 +150,10 @@ pub struct Node {
     safe_at: Option<Instant>,
     /// It follows, and leaves as soon as what it came to send is safe.
     departs: bool,
+    /// The station's frames do not reach it.
+    deaf: bool,
+    /// It copies what it plays soon, though it is no standby.
+    fetches: bool,
     #[cfg(debug_assertions)]
     flaw: Option<flaws::Flaw>,
     outputs: VecDeque<Output>,
@@ -161,6 +172,7 @@ pub struct Node {
     refused: doubting::Refused,
     /// For answers to hellos, to candidates, to heartbeats.
     answers: Budget,
+    answers_to_known: Budget,
     replies: Budget,
     confirms: Budget,
     frames_sent: u64,
@@ -195,7 +207,7 @@ impl Node {
             active_at: now,
             listen_until: now,
             back_off: merging::BackOff::default(),
-            report: Report::default(),
+            reporting: reporting::Reporting::default(),
             standing: Standing::default(),
             assessed_at: None,
             relieved: None,
@@ -206,6 +218,8 @@ impl Node {
             held_to: None,
             safe_at: None,
             departs: false,
+            deaf: false,
+            fetches: false,
             #[cfg(debug_assertions)]
             flaw: None,
             outputs: VecDeque::new(),
@@ -217,6 +231,7 @@ impl Node {
             goodbyes: VecDeque::new(),
             refused: doubting::Refused::default(),
             answers: Budget::of(MAX_ANSWERS_PER_SECOND),
+            answers_to_known: Budget::of(MAX_ANSWERS_TO_KNOWN_PER_SECOND),
             replies: Budget::of(MAX_REPLIES_PER_SECOND),
             confirms: Budget::of(MAX_CONFIRMS_PER_SECOND),
             frames_sent: 0,
@@ -270,6 +285,7 @@ impl Node {
             Message::Reply(reply) if reply.candidate == me => self.hear_voter(from, reply),
             Message::Stale(stale) if stale.node != me => self.hear_stale(stale),
             Message::Nack(nack) => self.hear_nack(from, *nack),
+            Message::Report(told) if told.node != me => self.hear_report(from, told),
             // Our own, looped back by the kernel, or for others.
             _ => {}
         }
@@ -331,9 +347,9 @@ impl Node {
         self.fed = true;
     }
 
-    /// How this node fares, for those that ask.
+    /// How this node fares, for its leader and for those that ask; what is out of range is cut.
     pub fn set_report(&mut self, report: Report) {
-        self.report = report;
+        self.reporting.report = report.bounded();
     }
 
     /// Does what is due.
@@ -351,14 +367,17 @@ impl Node {
         self.lead(frames);
         self.wind_up();
         let member = self.keep_membership(frames);
+        let reports = self.keep_reporting();
         let copying = self.copy(frames);
         let submits = self.submit();
         let repairs = self.repair(frames);
         self.keep_safe(frames);
-        self.wake_at = [attended, relieved, member, copying, submits, repairs]
-            .into_iter()
-            .flatten()
-            .min();
+        self.wake_at = [
+            attended, relieved, member, reports, copying, submits, repairs,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
     }
 
     /// The user wants to leave: an heir goes on, or the programme ends after the frame last sent if there is none. Who has added

@@ -7,8 +7,8 @@ use super::{Config, Node, Playing};
 use crate::station::programme::Programme;
 use crate::station::roster::Roster;
 use crate::wire::control::State;
-use crate::wire::election::Report;
 use crate::wire::ids::FRAME_MICROS;
+use crate::wire::report::Report;
 use crate::wire::{FrameIndex, Term};
 
 impl Node {
@@ -24,7 +24,7 @@ impl Node {
 
     /// How this node fares, as its owner said last.
     pub fn report(&self) -> Report {
-        self.report
+        self.reporting.report
     }
 
     /// The term that is followed, or in which this node leads.

@@ -75,7 +75,7 @@ impl Node {
         now: Instant,
     ) -> Option<std::time::Duration> {
         self.latest = self.latest.max(now);
-        if packet.station != self.config.station {
+        if packet.station != self.config.station || !self.may_repair(from) {
             return None;
         }
         let index = (self.numbering).index(packet.element.index_high, packet.seq);
@@ -94,6 +94,16 @@ impl Node {
         let first = self.play_position().minus(WINDOW);
         let entry = self.programme.tracks_from(first).next()?;
         Some((entry.track, entry.from + first.since(entry.first)))
+    }
+
+    /// Whether a repair from there is believed: of the leader, or of a node that is known. What strangers send is not asked for.
+    pub fn may_repair(&self, from: SocketAddr) -> bool {
+        let ended = self.repairing.ended.as_ref();
+        let leads = match &self.role {
+            Role::Following(following) => following.addr == Some(from),
+            _ => ended.is_some_and(|ended| ended.holders.contains(&from)),
+        };
+        leads || (self.roster.peers()).any(|(_, peer)| peer.addr == from)
     }
 
     /// Another node has missed frames.

@@ -279,6 +279,7 @@ impl Node {
             self.roster.fall_silent(following.term.leader.short());
         }
         self.roster.begin_term();
+        self.roster.forget_reports();
         self.role = Role::Leading { lead, phase };
         tracing::debug!(station = %self.config.station, %term, %first, reason, "leading");
         let reason = if founds {

@@ -1,6 +1,7 @@
 //! What goes into the next block: packets whose time has come, and what is made up where there is none.
 
 use super::*;
+use crate::playout::adaptive::PATIENCE;
 
 /// How fast the play-out follows the timeline: 1,000 ppm, twice what clocks differ by, and no step that is heard.
 const SLEW_US: i64 = 20;
@@ -19,8 +20,11 @@ impl Stream {
             return self.join(now);
         }
         if !self.filling {
-            let is_due = self.ending == Ending::Replaced || self.block_due() <= now;
+            let is_due = self.ending == Ending::Replaced || self.block_filled_at() <= now;
             if !is_due || self.has_nothing_to_do(now) {
+                if let Some(adaptive) = self.adaptive.as_mut().filter(|_| is_due) {
+                    adaptive.handle_rest();
+                }
                 return None;
             }
             self.pace();
@@ -49,7 +53,25 @@ impl Stream {
     /// When the next block's first sample is played.
     pub(super) fn block_due(&self) -> Instant {
         let start = stream_us(self.cursor - self.queued);
-        Instant::from_micros(start).offset_by(self.offset_us) + self.buffer
+        Instant::from_micros(start).offset_by(self.offset_us) + self.buffer()
+    }
+
+    /// When the next block is filled: with a buffer that adapts, what is missing of it is waited for a little.
+    pub(super) fn block_filled_at(&self) -> Instant {
+        let waits = self.adaptive.is_some() && self.ending == Ending::No && !self.is_whole();
+        let patience = if waits { PATIENCE } else { Duration::ZERO };
+        self.block_due() + patience
+    }
+
+    /// Whether all packets of the next block are here.
+    fn is_whole(&self) -> bool {
+        let end = self.held.values().try_fold(self.cursor, |end, held| {
+            let is_needed = held.start <= end && end < self.cursor + BLOCK - self.queued;
+            is_needed
+                .then(|| end.max(held.start + u64::from(held.samples)))
+                .ok_or(end)
+        });
+        end.unwrap_or_else(|end| end) + self.queued >= self.cursor + BLOCK
     }
 
     fn pace(&mut self) {
@@ -118,6 +140,7 @@ impl Stream {
             (self.stepped_at, skip) = (Some(held.start), 0);
         }
         self.skip_to(seq, now, statistics);
+        statistics.loss_bursts.handle_frame(true);
         self.last = (seq, samples);
         if skip >= samples {
             statistics.reject("timestamp");
@@ -174,6 +197,9 @@ impl Stream {
             statistics.concealed += 1;
         } else {
             statistics.received += 1;
+            if let Some(adaptive) = &mut self.adaptive {
+                adaptive.handle_played();
+            }
         }
         Step::Block { due, silence }
     }

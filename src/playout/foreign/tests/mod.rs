@@ -1,5 +1,6 @@
 //! A sender, a network and an output in virtual time: every sample that comes out is known by the packet it came from.
 
+mod adapting;
 mod endings;
 mod restarts;
 mod sound;
@@ -103,8 +104,12 @@ impl World {
     }
 
     fn with_buffer(buffer: Duration) -> World {
+        World::with(BufferChoice::Fixed(buffer))
+    }
+
+    fn with(choice: BufferChoice) -> World {
         World {
-            foreign: Foreign::new(buffer),
+            foreign: Foreign::new(choice, BUFFER),
             now: Instant::from_micros(BEGIN_US),
             sound: Vec::new(),
             appended: 0,

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::harness::*;
+use crate::playout::histogram::LossBursts;
 use crate::wire::control::Heartbeat;
 
 const MICRO: Duration = Duration::from_micros(1);
@@ -141,6 +142,8 @@ fn a_payload_that_does_not_decode_is_concealed_and_fades_like_a_hole() {
         (11, 9, 9)
     );
     assert_eq!(listener.rejected("opus"), 9);
+    // They came: the network has lost nothing.
+    assert_eq!(statistics.loss_bursts.frames(), 0);
 }
 
 #[test]
@@ -239,5 +242,12 @@ proptest! {
         prop_assert_eq!(statistics.lost, end - 1 - in_time - late as u64);
         prop_assert_eq!(statistics.received + statistics.late + statistics.duplicate + statistics.rejected_total(),
             arrivals.len() as u64 + 1);
+        // Nothing is repaired here: bursts are the holes that have ended.
+        let mut bursts = LossBursts::default();
+        listener.decided.iter().for_each(|(_, with_data)| bursts.handle_frame(*with_data));
+        prop_assert_eq!(&statistics.loss_bursts, &bursts);
+        let ended = listener.stretches();
+        let holes = ended.iter().filter(|(_, until, with_data)| !with_data && *until < end);
+        prop_assert_eq!(bursts.buckets().map(|(_, count)| count).sum::<u64>(), holes.count() as u64);
     }
 }

@@ -51,7 +51,7 @@ fn the_last_frame_is_played_to_its_end_before_the_station_goes_off_the_air() {
 fn a_lost_tail_is_concealed_to_the_end_whatever_the_buffer() {
     for buffer in [40, 200, 5_000].map(Duration::from_millis) {
         let mut listener = Listener::with(Config {
-            buffer_override: Some(buffer),
+            buffer: BufferChoice::Fixed(buffer),
             ..config()
         });
         listener.hears(&beat(0));
@@ -163,7 +163,7 @@ fn silence_is_concealed_until_it_has_faded_out_and_after_five_seconds_the_source
 #[test]
 fn what_is_buffered_is_played_out_before_the_source_is_lost() {
     let mut listener = Listener::with(Config {
-        buffer_override: Some(Duration::from_millis(5_500)),
+        buffer: BufferChoice::Fixed(Duration::from_millis(5_500)),
         ..config()
     });
     listener.hears(&beat(0));

@@ -28,7 +28,7 @@ pub(super) fn play(slot: u64) -> Instant {
 
 pub(super) fn config() -> Config {
     Config {
-        buffer_override: None,
+        buffer: BufferChoice::Station,
         default_buffer: BUFFER,
     }
 }

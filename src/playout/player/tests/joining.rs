@@ -154,7 +154,7 @@ fn a_listener_that_was_there_before_the_run_plays_from_its_start_even_if_that_is
 fn the_buffer_is_the_listeners_own_else_the_stations_else_the_default() {
     let own = Duration::from_millis(40);
     let mut listener = Listener::with(Config {
-        buffer_override: Some(own),
+        buffer: BufferChoice::Fixed(own),
         ..config()
     });
     listener.hears(&Heartbeat {

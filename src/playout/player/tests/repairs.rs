@@ -19,7 +19,7 @@ impl Listener {
         let header = (packet.term, packet.plan, packet.flags);
         let numbering = Numbering::of(STATION);
         let media = MediaPacket::place(&numbering, index, slot, packet.marker, header, &payload);
-        self.player.handle_repair(&media, via, now)
+        self.player.handle_repair(&media, via, now, now)
     }
 
     fn missing(&self, now: Instant) -> Vec<u64> {
@@ -215,6 +215,8 @@ fn fetched_frames_are_played_at_their_time_behind_an_exact_pre_roll() {
         (statistics.repaired, statistics.repaired_by_unicast),
         (9, 9)
     );
+    // The network has not lost what was on air before.
+    assert_eq!(statistics.loss_bursts.frames(), 0);
 }
 
 #[test]
@@ -306,6 +308,44 @@ fn repairs_are_counted_by_the_way_they_came_and_copies_of_them_once() {
         ),
         (20, 0, 0)
     );
+    let bursts = &statistics.loss_bursts;
+    assert_eq!((bursts.frames(), bursts.longest()), (3, 3));
+}
+
+#[test]
+fn what_the_stream_brings_after_its_repair_and_in_time_was_not_lost() {
+    let mut listener = Listener::new();
+    listener.hears_all_but(20, &[10, 12, 14]);
+    let now = due(19) + MS;
+    for index in [10, 12, 14] {
+        assert_eq!(listener.repair(packet(index), Via::Unicast, now), Ok(()));
+    }
+    // 10 in time, 12 when it was decided; 14 never.
+    listener.run_until(play(10) - MICRO);
+    assert_eq!(listener.receive(packet(10), play(10)), Ok(()));
+    listener.run_until(play(12));
+    assert_eq!(listener.receive(packet(12), play(12)), Ok(()));
+    listener.run_until(play(19));
+    let statistics = listener.player.statistics();
+    assert_eq!((statistics.repaired, statistics.duplicate), (3, 2));
+    let bursts = &statistics.loss_bursts;
+    assert_eq!((bursts.frames(), bursts.longest()), (2, 1));
+}
+
+#[test]
+fn only_what_is_not_here_and_not_decided_is_awaited() {
+    let mut listener = Listener::new();
+    listener.hears_all_but(20, &[10, 15]);
+    listener.run_until(play(12));
+    let awaits = |index| {
+        let numbering = Numbering::of(STATION);
+        let (frame, slot) = (FrameIndex(index), Slot(index));
+        let header = (term(1).short(), packet(0).plan, packet(0).flags);
+        let media = MediaPacket::place(&numbering, frame, slot, false, header, &[1]);
+        listener.player.awaits(&media)
+    };
+    let awaited: Vec<u64> = (0..22).filter(|index| awaits(*index)).collect();
+    assert_eq!(awaited, [15, 20, 21]);
 }
 
 #[test]

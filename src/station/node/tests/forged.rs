@@ -308,6 +308,23 @@ fn a_leader_that_got_another_address_is_believed_with_its_second_heartbeat() {
         panic!("it follows")
     };
     assert_eq!(following.addr, Some(addr(3)));
+    assert_eq!(warnings(&pair), 0, "an honest change is no crime");
+}
+
+fn warnings(pair: &Pair) -> usize {
+    let events = pair.heir.events().into_iter();
+    let warned = events.filter(|event| matches!(event, Event::Warning(_)));
+    warned.count()
+}
+
+#[test]
+fn one_who_goes_on_speaking_in_the_leaders_name_from_elsewhere_is_told_of_once() {
+    let mut pair = Pair::new();
+    for n in 0..5 {
+        pair.forge_beat(7, |beat| beat.number += 1);
+        pair.goes_on();
+        assert_eq!(warnings(&pair), usize::from(n > 0), "after {n} before it");
+    }
 }
 
 #[test]
@@ -343,6 +360,30 @@ fn frames_of_the_future_do_not_move_what_comes_next() {
             assert_eq!(pair.rejected("frame_too_early"), 1, "{flags:?} {ahead}");
             pair.goes_on();
         }
+    }
+}
+
+#[test]
+fn what_a_new_leader_says_first_is_no_further_ahead_than_what_was_heard() {
+    let ms = Duration::from_millis;
+    // The leader falls silent, and somebody else says that it leads.
+    for (ahead, believed) in [(1, true), (25, true), (60, false), (150, false)] {
+        let mut pair = Pair::new();
+        let next = pair.last_beat().next;
+        let term = highest(2);
+        let claims = |pair: &mut Pair, ahead: u64| {
+            pair.heir.now += ms(60);
+            pair.forge_beat(9, |beat| {
+                (beat.term, beat.number) = (term, beat.number + ahead);
+                beat.next = next.plus(ahead);
+            });
+            pair.heir.node.followed_term() == Some(term)
+        };
+        assert_eq!(claims(&mut pair, ahead), believed, "{ahead}");
+        let refused = pair.rejected("frame_too_early");
+        assert_eq!(refused, u64::from(!believed), "{ahead}");
+        // Who says so twice has moved on meanwhile.
+        assert!(claims(&mut pair, ahead + 3), "{ahead}");
     }
 }
 
@@ -452,7 +493,6 @@ fn hello(id: u64) -> Message {
             age_s: u32::MAX,
             http_port: 1,
         },
-        report: Default::default(),
         held_to: None,
     })
 }

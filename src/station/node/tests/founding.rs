@@ -260,7 +260,6 @@ fn a_founder_lets_founders_with_lower_ids_go_first_but_not_for_ever() {
             founding,
             station: None,
             standing: Default::default(),
-            report: Default::default(),
             held_to: None,
         })
     };
@@ -424,7 +423,6 @@ fn a_hello_is_answered_by_unicast_at_most_20_times_a_second() {
             founding: false,
             station: None,
             standing: Default::default(),
-            report: Default::default(),
             held_to: None,
         })
     };

@@ -1,9 +1,11 @@
 //! A node in virtual time: what it puts out is logged with the time at which it did so.
 
+mod deafness;
 mod forged;
 mod founding;
 mod on_air;
 mod repairing;
+mod reporting;
 mod sources;
 mod submitting;
 

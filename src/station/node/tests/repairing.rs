@@ -3,7 +3,7 @@
 use super::*;
 use crate::playout::store::Missing;
 use crate::wire::control::Hello;
-use crate::wire::election::{Report, Standing};
+use crate::wire::election::Standing;
 use crate::wire::repair::{Nack, Repair};
 
 const PLAIN: NodeId = NodeId(7 << 32);
@@ -189,7 +189,6 @@ fn follower(standby: bool) -> (Bench, Bench) {
         founding: false,
         station: Some(STATION),
         standing,
-        report: Report::default(),
         held_to: None,
     });
     hear(&mut bench, 2, &hello, at_ms(1_000));

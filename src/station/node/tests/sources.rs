@@ -130,7 +130,6 @@ fn what_a_leader_with_heirs_slept_through_before_a_track_that_is_missing_comes_n
             standby: true,
             ..Default::default()
         },
-        report: Default::default(),
         held_to: None,
     };
     let now = bench.now;

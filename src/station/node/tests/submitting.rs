@@ -39,7 +39,6 @@ fn meets(leader: &mut Bench, joiner: &Bench) {
         founding: false,
         station: Some(leader.node.config().station),
         standing: Default::default(),
-        report: Default::default(),
         held_to: None,
     });
     let now = leader.now;
@@ -182,7 +181,6 @@ fn hello(node: NodeId) -> Message {
         founding: false,
         station: Some(StationId(7)),
         standing: Default::default(),
-        report: Default::default(),
         held_to: None,
     })
 }

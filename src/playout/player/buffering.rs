@@ -1,0 +1,169 @@
+//! How long is the buffer now, and what does each frame teach it?
+//!
+//! A buffer that adapts ([`AdaptiveBuffer`]) may change between any two frames, and each frame is still decided once and in order: only
+//! the play time of the next one is ever looked at, and it moves with the buffer. A missing frame is decided
+//! [`PATIENCE`] after its play time; if it comes until then, it is played (its lateness has made the buffer longer), and what waits in
+//! a sound device's queue is heard meanwhile.
+
+use super::*;
+use crate::playout::adaptive::PATIENCE;
+use crate::playout::evidence::Head;
+use crate::playout::servo::JUMP;
+use crate::playout::store::Via;
+
+/// Repairs of frames that were due while nothing was heard for this long do not count: nobody was there to ask for them in time.
+const DEAF: Duration = Duration::from_millis(500);
+/// If one came in this time, others will.
+const REPAIRED_WITHIN: Duration = Duration::from_secs(10);
+/// When the station clock moves by more than this at once, it is the network that changed, and not the clocks' drift.
+const SHIFT_US: u64 = 5_000;
+
+/// The buffer that adapts, and which frames it learns from.
+#[derive(Debug)]
+pub(super) struct Buffering {
+    adaptive: Option<AdaptiveBuffer>,
+    /// When the stream was last heard.
+    streamed_at: Instant,
+    /// Repairs of frames that were due before do not count.
+    repairs_from: Instant,
+    /// When the last repair came.
+    repaired_at: Option<Instant>,
+}
+
+impl Buffering {
+    pub(super) fn new(config: &Config) -> Buffering {
+        Buffering {
+            adaptive: config.buffer.adaptive(config.default_buffer),
+            streamed_at: Instant::default(),
+            repairs_from: Instant::default(),
+            repaired_at: None,
+        }
+    }
+
+    /// The station tells its buffer.
+    pub(super) fn handle_station(&mut self, buffer: Duration) {
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.handle_start(buffer);
+        }
+    }
+
+    /// One frame with data was played.
+    pub(super) fn handle_played(&mut self) {
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.handle_played();
+        }
+    }
+}
+
+impl Player {
+    /// How long after its due time a frame is played, now.
+    pub fn buffer(&self) -> Duration {
+        match (self.config.buffer, &self.buffering.adaptive) {
+            (_, Some(adaptive)) => adaptive.current(),
+            (BufferChoice::Fixed(buffer), _) => buffer,
+            _ => self.station_buffer.unwrap_or(self.config.default_buffer),
+        }
+    }
+
+    /// Whether the next frame is played so much later than the one before that a device runs dry: the clock has moved, or the buffer
+    /// has grown by more than can be done unheard.
+    pub fn has_gap(&self) -> bool {
+        match self.phase {
+            Phase::Playing { next } => self
+                .play_time(next)
+                .is_some_and(|at| at > self.now + FRAME + JUMP),
+            _ => false,
+        }
+    }
+
+    /// When frame `index`, the next one, is decided.
+    pub(super) fn decided_at(&self, index: FrameIndex) -> Option<Instant> {
+        let waits = self.buffering.adaptive.is_some() && !self.frames.contains(index);
+        let patience = if waits { PATIENCE } else { Duration::ZERO };
+        self.play_time(index).map(|at| at + patience)
+    }
+
+    /// The first copy of a frame came: how late?
+    pub(super) fn measure(&mut self, head: &Head) {
+        let plays = matches!(self.phase, Phase::Playing { .. });
+        let buffering = &mut self.buffering;
+        if head.via == Via::Stream {
+            if !plays || head.arrived.since(buffering.streamed_at) >= DEAF {
+                buffering.repairs_from = head.arrived;
+            }
+            buffering.streamed_at = buffering.streamed_at.max(head.arrived);
+        }
+        let (Some(adaptive), Some(due)) = (
+            buffering.adaptive.as_mut().filter(|_| plays),
+            self.timeline.local(head.slot().due_us()),
+        ) else {
+            return;
+        };
+        if matches!(head.via, Via::Unicast | Via::Multicast) {
+            buffering.repaired_at = Some(head.arrived);
+        }
+        let counts = match head.via {
+            Via::Stream => true,
+            // Whoever has the frame itself waits for nobody.
+            Via::Replica => false,
+            Via::Unicast | Via::Multicast => due >= buffering.repairs_from,
+        };
+        if counts {
+            adaptive.handle_frame(head.arrived.micros_after(due), head.arrived);
+        }
+    }
+
+    /// Frame `index` is concealed, and the one before was not. If the stream goes on and repairs come, a longer buffer helps.
+    pub(super) fn measure_hole(&mut self, index: FrameIndex) {
+        let due = self.runs.slot(index).map(|slot| slot.due_us());
+        let due = due.and_then(|due_us| self.timeline.local(due_us));
+        let buffering = &mut self.buffering;
+        let is_repaired =
+            (buffering.repaired_at).is_some_and(|at| self.now.since(at) <= REPAIRED_WITHIN);
+        let goes_on = self.high.is_some_and(|high| high > index);
+        if let (Some(adaptive), true, true) = (&mut buffering.adaptive, is_repaired, goes_on)
+            && due.is_some_and(|due| due >= buffering.repairs_from)
+        {
+            adaptive.handle_hole();
+        }
+    }
+
+    /// Something that was sent at `station_us` on the station clock came at `arrived`. If that moves the clock, a buffer that adapts
+    /// moves against it, so that what is played does not.
+    pub(super) fn sample(&mut self, station_us: u64, arrived: Instant) {
+        let before = self.timeline.offset_us();
+        self.timeline.handle_sample(station_us, arrived);
+        let plays = matches!(self.phase, Phase::Playing { .. });
+        if let (Some(before), Some(after), Some(adaptive)) = (
+            before,
+            self.timeline.offset_us(),
+            self.buffering.adaptive.as_mut().filter(|_| plays),
+        ) && after.abs_diff(before) > SHIFT_US
+        {
+            adaptive.handle_shift(after.saturating_sub(before));
+        }
+    }
+
+    /// Where nothing is heard, the buffer goes where it should be. To be called before anything is decided: the play times of what
+    /// was decided are asked for until it was told.
+    pub(super) fn rest(&mut self) {
+        let rests = self.is_waiting() || self.is_resting();
+        if let Some(adaptive) = self.buffering.adaptive.as_mut().filter(|_| rests) {
+            adaptive.handle_rest();
+        }
+    }
+
+    /// What its buffer has learned of the network, if that is enough for another station.
+    pub fn learned(&self) -> Option<&AdaptiveBuffer> {
+        let adaptive = self.buffering.adaptive.as_ref();
+        adaptive.filter(|adaptive| adaptive.has_learned())
+    }
+
+    /// Another station was heard before it on this network.
+    pub fn handle_learned(&mut self, learned: &AdaptiveBuffer) {
+        if let Some(adaptive) = &mut self.buffering.adaptive {
+            adaptive.clone_from(learned);
+            adaptive.handle_rest();
+        }
+    }
+}
