@@ -16,6 +16,8 @@ mod errands;
 mod faults;
 #[path = "../tests/sim/hearing.rs"]
 mod hearing;
+#[path = "../tests/sim/holders.rs"]
+mod holders;
 #[path = "../tests/sim/host.rs"]
 mod host;
 #[path = "../tests/sim/liveness.rs"]

@@ -80,6 +80,12 @@ impl Runs {
         }
     }
 
+    /// The first frame that can be known.
+    pub(super) fn begin(&self) -> Option<FrameIndex> {
+        let run = self.0.first()?;
+        Some(if run.exact { run.first } else { FrameIndex(0) })
+    }
+
     /// The first frame of the run that `index` belongs to, as far as it is known.
     pub(super) fn first_of(&self, index: FrameIndex) -> Option<FrameIndex> {
         let run = &self.0[self.count_to(index).checked_sub(1)?];

@@ -39,9 +39,11 @@ pub enum Via {
 pub struct Missing {
     /// Which.
     pub index: FrameIndex,
+    /// When it is later than frames usually are: before, it is on its way.
+    pub late_at: Instant,
     /// When it is played.
     pub play_at: Instant,
-    /// It was on air before this listener came, or is long overdue: it cannot be on its way.
+    /// It was on air before this listener came, or is long overdue, or was lost with others: it cannot be on its way.
     pub at_once: bool,
 }
 

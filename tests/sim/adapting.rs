@@ -76,5 +76,5 @@ fn it_becomes_as_long_as_repairs_need_and_a_twentieth_of_the_holes_is_left() {
     runs(fast::<50, 60, 90>, 0..3);
     runs(fast::<100, 70, 130>, 0..3);
     runs(slow::<100, 130, 260>, 0..3);
-    runs(slow::<200, 250, 550>, 0..3);
+    runs(slow::<200, 200, 550>, 0..3);
 }

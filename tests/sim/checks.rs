@@ -28,12 +28,16 @@ pub(crate) struct Violation {
 }
 
 /// What was on air: sequence number, timestamp, payload.
-type Said = (u16, u32, Vec<u8>);
+pub(crate) type Said = (u16, u32, Vec<u8>);
 
 /// What was seen so far.
 #[derive(Default)]
 pub(crate) struct Checks {
-    said: BTreeMap<(StationId, ShortTerm, FrameIndex), (Said, usize)>,
+    pub(crate) said: BTreeMap<(StationId, ShortTerm, FrameIndex), (Said, usize)>,
+    /// The same by plan, of the media port only.
+    pub(crate) planned: BTreeMap<(StationId, u32, FrameIndex), (Said, usize)>,
+    /// The highest frame that was on air, or that a leader has passed over as it did not hold it.
+    pub(crate) tops: BTreeMap<StationId, FrameIndex>,
     votes: BTreeMap<(NodeId, StationId, u32), NodeId>,
     /// When each frame was first on air.
     pub(crate) first: BTreeMap<(StationId, FrameIndex), u64>,
@@ -65,7 +69,8 @@ fn kind(message: &Message) -> &'static str {
         Message::Heartbeat(_) => "heartbeats",
         Message::Confirm(_) => "confirmations",
         Message::Ask(_) | Message::Reply(_) => "questions and answers",
-        Message::Nack(_) | Message::Repair(_) => "repairs",
+        Message::Nack(_) => "NACKs",
+        Message::Repair(_) => "repairs",
         Message::Report(_) => "reports",
         Message::Stale(_) => "others",
     }
@@ -82,15 +87,13 @@ impl World {
         self.speaks(number, "media");
         let packet = MediaPacket::parse(bytes).expect("our own packet");
         let numbering = Numbering::of(packet.station);
-        let (index, term) = (
-            numbering.index(packet.element.index_high, packet.seq),
-            packet.element.term,
-        );
+        let index = numbering.index(packet.element.index_high, packet.seq);
         let at_us = self.now_us;
         self.checks
             .first
             .entry((packet.station, index))
             .or_insert(at_us);
+        self.is_on_air(number, &packet);
         let flags = packet.element.flags;
         if flags.has(Flags::SOLO) {
             return;
@@ -105,19 +108,7 @@ impl World {
                 );
             }
         }
-        let said = (packet.seq.0, packet.timestamp.0, packet.payload.to_vec());
-        let key = (packet.station, term, index);
-        match self.checks.said.get(&key) {
-            Some((before, by)) if *before != said => {
-                let text = format!(
-                    "{number} and {by} differ in frame {index} of term {}",
-                    self.term_text(term)
-                );
-                self.violate("S3", text);
-            }
-            Some(_) => {}
-            None => drop(self.checks.said.insert(key, (said, number))),
-        }
+        self.has_said(number, &packet);
     }
 
     /// A host sends a control message.
@@ -127,7 +118,11 @@ impl World {
         let sent = self.sent.entry(kind(&message)).or_default();
         *sent = (sent.0 + 1, sent.1 + bytes.len() as u64);
         match message {
-            Message::Heartbeat(_) => self.speaks(number, "a heartbeat"),
+            Message::Heartbeat(beat) => {
+                self.speaks(number, "a heartbeat");
+                self.has_passed(beat.station, beat.next);
+            }
+            Message::Repair(repair) => self.sent_repair(number, &repair.packet),
             Message::Ask(ask) => {
                 self.speaks(number, "a question");
                 let now = self.now_us;
@@ -171,7 +166,7 @@ impl World {
     }
 
     /// S5: who stood still reads everything and listens before it speaks.
-    fn speaks(&mut self, number: usize, what: &str) {
+    pub(crate) fn speaks(&mut self, number: usize, what: &str) {
         let resumed_at = self.hosts[number].watch.resumed_at;
         if resumed_at.is_some_and(|at| self.now_us >= at && self.now_us < at + LISTENS_US) {
             self.violate(

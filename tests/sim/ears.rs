@@ -1,8 +1,10 @@
 //! What does a host do with what it hears?
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use lanradio::playout::store::Via;
+use lanradio::time::Instant;
 use lanradio::wire::control::Message;
 use lanradio::wire::media::MediaPacket;
 
@@ -13,76 +15,81 @@ impl World {
     pub(crate) fn receive(&mut self, number: usize, packet: &Packet) {
         self.delivered(number, packet);
         let host = &mut self.hosts[number];
-        let now = host.clock.local(self.now_us);
-        let arrived = host.clock.local(packet.arrived_us).max(host.not_before);
+        host.hear(packet, self.now_us);
+        host.listen();
+        self.act(number);
+    }
+}
+
+impl Host {
+    /// Reads a packet. If it is a repair that was asked for: how long that is ago.
+    pub(crate) fn hear(&mut self, packet: &Packet, now_us: u64) -> Option<Duration> {
+        let now = self.clock.local(now_us);
+        let arrived = self.clock.local(packet.arrived_us).max(self.not_before);
         match packet.channel {
             Channel::Media => {
                 let media = MediaPacket::parse(&packet.bytes).expect("our own packet");
-                host.node.handle_media(&media, arrived, now);
-                if let Some((track, k)) = host.node.place(&media) {
-                    host.shelf.insert(track, k, media.payload);
-                }
-                if let Some(dial) = &mut host.dial {
+                self.node.handle_media(&media, arrived, now);
+                self.keep(&media);
+                if let Some(dial) = &mut self.dial {
                     let _ = dial.handle_media(&media, arrived, now);
                 }
             }
             Channel::Control | Channel::Unicast => {
                 let message = Message::parse(&packet.bytes).expect("our own message");
-                if let (Message::Heartbeat(beat), Some(dial)) = (&message, &mut host.dial) {
+                if let (Message::Heartbeat(beat), Some(dial)) = (&message, &mut self.dial) {
                     let _ = dial.handle_heartbeat(beat, arrived, now);
-                    host.follow();
+                    self.follow();
                 }
                 let from = Host::addr(packet.from);
                 if let Message::Repair(repair) = &message {
-                    return self.receive_repair(number, packet, &repair.packet);
+                    let group = packet.channel == Channel::Control;
+                    return self.hear_lost(from, &repair.packet, group, now);
                 }
-                host.node.handle_control(from, &message, arrived, now);
+                self.node.handle_control(from, &message, arrived, now);
             }
         }
-        host.listen();
-        self.act(number);
+        None
     }
 
     /// A frame that was lost on the way; whoever has a copy keeps it, too.
-    fn receive_repair(&mut self, number: usize, packet: &Packet, bytes: &[u8]) {
-        let host = &mut self.hosts[number];
-        let now = host.clock.local(self.now_us);
+    fn hear_lost(
+        &mut self,
+        from: SocketAddr,
+        bytes: &[u8],
+        group: bool,
+        now: Instant,
+    ) -> Option<Duration> {
         let media = MediaPacket::parse(bytes).expect("our own packet");
-        let group = packet.channel == Channel::Control;
-        let from = Host::addr(packet.from);
-        let asked = host.node.handle_repair(from, &media, group, now);
-        if asked.is_some()
-            && let Some((track, k)) = host.node.place(&media)
-        {
-            host.shelf.insert(track, k, media.payload);
+        let asked = self.node.handle_repair(from, &media, group, now);
+        if asked.is_some() {
+            self.keep(&media);
         }
         if asked.is_some() || group {
             let via = if group { Via::Multicast } else { Via::Unicast };
-            self.hear_repair(number, bytes, (via, asked));
+            self.hear_repair(&media, (via, asked), now);
         }
+        asked
     }
 
     /// A frame that the player misses came by another way than the stream.
-    pub(crate) fn hear_repair(
-        &mut self,
-        number: usize,
-        bytes: &[u8],
-        how: (Via, Option<Duration>),
-    ) {
-        let host = &mut self.hosts[number];
-        let now = host.clock.local(self.now_us);
-        let media = MediaPacket::parse(bytes).expect("our own packet");
-        if let Some(dial) = &mut host.dial {
-            let _ = dial.handle_repair(&media, how, now, now);
+    fn hear_repair(&mut self, media: &MediaPacket<'_>, how: (Via, Option<Duration>), now: Instant) {
+        if let Some(dial) = &mut self.dial {
+            let _ = dial.handle_repair(media, how, now, now);
         }
-        host.listen();
+    }
+
+    /// The player misses a frame that is in this node's own copy.
+    pub(crate) fn hear_copy(&mut self, bytes: &[u8], now_us: u64) {
+        let media = MediaPacket::parse(bytes).expect("our own packet");
+        self.hear_repair(&media, (Via::Replica, None), self.clock.local(now_us));
+        self.listen();
     }
 
     /// What a node sends is heard by its own player.
-    pub(crate) fn hear_own(&mut self, number: usize, bytes: &[u8], channel: Channel) {
-        let host = &mut self.hosts[number];
-        let now = host.clock.local(self.now_us);
-        let Some(dial) = &mut host.dial else { return };
+    pub(crate) fn hear_own(&mut self, bytes: &[u8], channel: Channel, now_us: u64) {
+        let now = self.clock.local(now_us);
+        let Some(dial) = &mut self.dial else { return };
         match channel {
             Channel::Media => {
                 let media = MediaPacket::parse(bytes).expect("our own packet");
@@ -94,6 +101,25 @@ impl World {
                 }
             }
         }
-        host.listen();
+        self.listen();
+    }
+
+    /// One turn of the run loop, after everything was read: what is due, in the order of the program's own.
+    pub(crate) fn turn(&mut self, now_us: u64) {
+        let now = self.clock.local(now_us);
+        self.follow();
+        if let Some(dial) = &self.dial {
+            self.node.handle_missing(&dial.missing(now), now);
+        }
+        if let Some(report) = self.teller.tell(self.dial.as_ref(), now) {
+            self.node.set_report(report);
+        }
+        self.node.handle_timeout(now, &self.shelf);
+    }
+
+    fn keep(&mut self, media: &MediaPacket<'_>) {
+        if let Some((track, k)) = self.node.place(media) {
+            self.shelf.insert(track, k, media.payload);
+        }
     }
 }

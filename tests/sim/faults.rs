@@ -149,6 +149,7 @@ impl World {
         let mut config = config(number, lives, self.seed);
         (config.sends, config.standby, config.quorum) = (sends, standby, self.quorum);
         config.first_frame = FrameIndex(0);
+        config.buffer = old.node.config().buffer;
         let host = Host::start(config, listens, clock, self.now_us, lives);
         self.install(number, host);
         if sends {

@@ -139,6 +139,42 @@ fn a_voter_that_was_started_again_and_votes_at_once_breaks_its_promise() {
     catches(Flaw::VotesAtOnce, "S8", a_restarted_voter, 0..40);
 }
 
+#[test]
+fn who_repairs_what_nobody_has_sent_is_seen() {
+    catches(Flaw::RepairsTheFuture, "R1", nobody_goes_on, 0..40);
+}
+
+#[test]
+fn who_repairs_with_a_plan_that_may_be_over_contradicts_the_stream() {
+    catches(
+        Flaw::RepairsPastTheHorizon,
+        "S3",
+        a_deaf_heir_and_a_slow_source,
+        0..8,
+    );
+}
+
+#[test]
+fn repairs_on_the_media_port_are_seen() {
+    catches(Flaw::RepairsOnTheMediaPort, "R2", a_bad_network, 0..8);
+}
+
+/// Those that are left are too few to lead: they cover as far as they may, and then nobody sends.
+fn nobody_goes_on(world: &mut World) {
+    world.quorum = 3;
+    world.add_sender(&Feed::of(&[900]));
+    (0..3).for_each(|_| _ = world.add_listener(true));
+    let at = 3 * SECOND + world.random(SECOND);
+    world.fault_in(at, Fault::Crash(0));
+    world.fault_in(at, Fault::Crash(1));
+}
+
+fn a_bad_network(world: &mut World) {
+    world.network.loss_permille = 50;
+    world.add_sender(&Feed::of(&[900]));
+    (0..2).for_each(|_| _ = world.add_listener(false));
+}
+
 /// Trace 13: a leader stands still while others elect another one, which it does not hear, and then reads what confirms it.
 fn a_leader_that_stood_still(world: &mut World) {
     world.quorum = 2;

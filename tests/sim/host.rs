@@ -192,6 +192,12 @@ impl Host {
         self.up && now_us >= self.paused_until
     }
 
+    /// When it wants to be woken.
+    pub(crate) fn wish(&self) -> Option<Instant> {
+        let dial = self.dial.as_ref().and_then(Dial::poll_timeout);
+        self.node.poll_timeout().into_iter().chain(dial).min()
+    }
+
     /// The node takes part in the station that is tuned in.
     pub(crate) fn follow(&mut self) {
         if let Some(dial) = &self.dial {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::checks::wraps;
 use crate::faults::Fault;
@@ -13,7 +14,7 @@ const SECOND: u64 = 1_000_000;
 const SEEDS: u64 = 2_000;
 
 /// What has to have happened in so many runs, each at least once.
-const COVERAGE: [&str; 10] = [
+const COVERAGE: [&str; 11] = [
     "covers",
     "claims",
     "solos",
@@ -24,6 +25,7 @@ const COVERAGE: [&str; 10] = [
     "vetoes",
     "submissions",
     "idle times",
+    "repairs",
 ];
 
 /// One random run: 3 to 5 hosts, a network of some quality, a programme of some kind, a few faults.
@@ -57,6 +59,7 @@ pub(crate) fn prepare(world: &mut World) {
     world.network.bursts = world.pick(&[0, 0, 0, 5]);
     world.network.duplicate_permille = world.pick(&[0, 10]);
     world.network.delay_us.1 = world.pick(&[400, 2_000, 10_000]);
+    world.buffer = Duration::from_millis(world.pick(&[100, 500, 500, 2_000]));
     let tracks = [
         &[700][..],
         &[300, 400],

@@ -34,6 +34,8 @@ pub(crate) struct Watch {
     pub(crate) has_taken_over: bool,
     /// It has left for good.
     pub(crate) is_done: bool,
+    /// The last frame that it sent to the media port as the leader of a term.
+    pub(crate) sent: BTreeMap<(StationId, ShortTerm), FrameIndex>,
     /// When it last sent media as leader, or began to play as one.
     pub(crate) own_media_at: u64,
 }

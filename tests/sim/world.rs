@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use lanradio::playout::store::Via;
 use lanradio::station::node::{Event, Fetch, Output};
 use lanradio::station::random::Random;
+use lanradio::wire::media::MediaPacket;
 use lanradio::wire::{FrameIndex, PlanDigest, TrackId};
 
 use crate::checks::{Checks, Violation};
@@ -234,18 +234,11 @@ impl World {
         self.at(at_us.max(self.now_us), What::Wake(host));
     }
 
-    /// When a host wants to be woken.
-    fn wish(&self, number: usize) -> Option<lanradio::time::Instant> {
-        let host = &self.hosts[number];
-        let dial = host.dial.as_ref().and_then(|dial| dial.poll_timeout());
-        host.node.poll_timeout().into_iter().chain(dial).min()
-    }
-
     fn schedule(&mut self, number: usize) {
         if !self.hosts[number].up {
             return;
         }
-        if let Some(at) = self.wish(number) {
+        if let Some(at) = self.hosts[number].wish() {
             let host = &self.hosts[number];
             let at = host.clock.true_us(at).max(self.now_us);
             // A real machine wakes a little late.
@@ -305,7 +298,7 @@ impl World {
                 } else if self.hosts[host].up {
                     // Only the newest wish counts.
                     let local = self.hosts[host].clock.local(self.now_us);
-                    if self.wish(host).is_some_and(|at| at <= local) {
+                    if self.hosts[host].wish().is_some_and(|at| at <= local) {
                         self.wake(host);
                     } else if self.now_us == paused_until {
                         self.schedule(host); // its clock stood still, too
@@ -359,18 +352,10 @@ impl World {
         for packet in inbox {
             self.receive(number, &packet);
         }
-        let host = &mut self.hosts[number];
-        let now = host.clock.local(self.now_us);
-        host.follow();
-        if let Some(dial) = &host.dial {
-            host.node.handle_missing(&dial.missing(now), now);
-        }
-        if let Some(report) = host.teller.tell(host.dial.as_ref(), now) {
-            host.node.set_report(report);
-        }
-        host.node.handle_timeout(now, &host.shelf);
+        self.hosts[number].turn(self.now_us);
         self.act(number);
         let host = &mut self.hosts[number];
+        let now = host.clock.local(self.now_us);
         if let Some(dial) = &mut host.dial {
             dial.handle_timeout(now);
         }
@@ -388,13 +373,13 @@ impl World {
             match output {
                 Output::Media(bytes) => {
                     self.sent_media(number, &bytes);
-                    self.hear_own(number, &bytes, Channel::Media);
+                    self.hosts[number].hear_own(&bytes, Channel::Media, self.now_us);
                     self.multicast(number, Channel::Media, &bytes);
                     self.kill_if_new(number);
                 }
                 Output::Control { to: None, bytes } => {
                     self.sent_control(number, &bytes);
-                    self.hear_own(number, &bytes, Channel::Control);
+                    self.hosts[number].hear_own(&bytes, Channel::Control, self.now_us);
                     self.multicast(number, Channel::Control, &bytes);
                 }
                 Output::Control {
@@ -410,7 +395,11 @@ impl World {
                         &bytes,
                     );
                 }
-                Output::Repair(bytes) => self.hear_repair(number, &bytes, (Via::Replica, None)),
+                Output::Repair(bytes) => {
+                    let media = MediaPacket::parse(&bytes).expect("our own packet");
+                    self.has_repaired(number, &media);
+                    self.hosts[number].hear_copy(&bytes, self.now_us);
+                }
                 Output::Rtcp(_) => {}
                 Output::Fetch(Fetch::Plan { from, digest }) => {
                     let errand = self.errand(number, from);

@@ -75,7 +75,7 @@ impl Player {
 
     /// The missing frames of those from `from` on that were on air; the ones before `first` are for the decoder alone.
     fn holes(&self, from: FrameIndex, first: FrameIndex, now: Instant) -> Vec<Missing> {
-        let tunes_in = matches!(self.phase, Phase::Joining { .. });
+        let tunes_in = matches!(self.phase, Phase::Joining { .. }) && self.awaited.is_none();
         let overdue_after = OVERDUE_AFTER.min(self.buffer() / 2);
         let overdue = self.index_at(now - overdue_after);
         let told = self.told_next.and_then(|next| next.0.checked_sub(1));
@@ -83,20 +83,36 @@ impl Player {
         let (Some(latest), Some(due)) = (latest, self.index_at(now + AHEAD)) else {
             return Vec::new();
         };
+        let usual = self.usual_delay();
+        let is_missing = |index: FrameIndex| index >= from && !self.frames.contains(index);
         (from.0..=latest.min(due).0.min(from.0 + CAPACITY as u64))
             .map(FrameIndex)
-            .filter(|index| !self.frames.contains(*index))
+            .filter(|index| is_missing(*index))
             .filter_map(|index| {
                 let play_at = self.play_time(index.max(first))?;
-                let at_once = tunes_in || overdue.is_some_and(|overdue| index <= overdue);
+                let due = play_at - self.buffer();
+                let late_at = due + usual;
+                // Packets overtake each other one by one.
+                let with_others = is_missing(index.plus(1)) || is_missing(index.minus(1));
+                let is_lost = with_others && self.high > Some(index) && late_at <= now;
+                let is_overdue = overdue.is_some_and(|overdue| index <= overdue);
+                let at_once = tunes_in || is_lost || is_overdue;
                 let missing = Missing {
                     index,
+                    late_at,
                     play_at,
                     at_once,
                 };
                 (play_at > now).then_some(missing)
             })
             .collect()
+    }
+
+    /// How much later than the earliest ones frames usually come, as long as there is time left to ask for them.
+    fn usual_delay(&self) -> Duration {
+        // If all delays up to some limit are as likely, they differ by a third of that on average.
+        let jitter = Duration::from_micros(self.jitter_us());
+        (jitter * 3).min(self.buffer() / 2)
     }
 
     /// Whether the last run has been played to its end.
@@ -112,8 +128,10 @@ impl Player {
 
     /// The first frame whose play time has not come at `at`.
     fn first_in_time(&self, at: Instant) -> Option<FrameIndex> {
-        let played = self.index_at(at - self.buffer())?;
-        Some(played.plus(1))
+        self.timeline.offset_us()?;
+        let played = self.index_at(at - self.buffer());
+        // Before the first frame is played, that one is still in time.
+        played.map_or_else(|| self.runs.begin(), |played| Some(played.plus(1)))
     }
 
     /// Where to begin if what was on air before was fetched: where the next frames are there, but for a few that may still come.

@@ -44,6 +44,12 @@ pub enum Flaw {
     VotesAtOnce,
     /// A new leader goes on when it was elected, not on the old leader's grid.
     OwnGrid,
+    /// What is asked for is answered, whether it was on air or not.
+    RepairsTheFuture,
+    /// A holder repairs with its plan, however long ago it heard the leader.
+    RepairsPastTheHorizon,
+    /// Repairs go where the stream goes.
+    RepairsOnTheMediaPort,
 }
 
 impl Node {

@@ -9,12 +9,13 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 
+use super::flaws::Flaw;
 use super::roles::Role;
 use super::{CUSHION_FRAMES, Frames, Node, Output};
 use crate::playout::player::PREROLL;
 use crate::playout::store::Missing;
 use crate::station::programme::{KEPT_FRAMES, Programme};
-use crate::station::repair::{Answerer, Asker};
+use crate::station::repair::{Answerer, Asker, REORDER_WAIT};
 use crate::time::Instant;
 use crate::wire::control::{EndReason, Message};
 use crate::wire::election::SILENT_AFTER;
@@ -26,8 +27,10 @@ use crate::wire::{FRAME, FrameIndex, Slot, Term, TrackId};
 const WINDOW: u64 = KEPT_FRAMES;
 /// Holders that are asked, beside the leader.
 const MAX_HOLDERS: usize = 8;
+/// A leader that was heard no longer ago than this has sent the last frame.
+const ALIVE: std::time::Duration = FRAME.saturating_add(REORDER_WAIT);
 /// A leader that was not heard for so long is asked last.
-const ASKED_LAST: std::time::Duration = SILENT_AFTER.saturating_mul(2);
+const ASKED_LAST: std::time::Duration = SILENT_AFTER;
 
 /// Both sides of repair.
 #[derive(Debug, Default)]
@@ -45,6 +48,7 @@ struct Ended {
     holders: Vec<SocketAddr>,
     programme: Programme,
     term: Term,
+    top: Option<FrameIndex>,
     end: Option<FrameIndex>,
 }
 
@@ -75,13 +79,14 @@ impl Node {
             return None;
         }
         let index = (self.numbering).index(packet.element.index_high, packet.seq);
+        self.repairing.hear(self.latest);
         let Repairing {
             asker, answerer, ..
         } = &mut self.repairing;
         if group {
             answerer.handle_group_repair(index, self.latest);
         }
-        asker.handle_repair(index, from, self.latest)
+        asker.handle_repair(index, from, group, self.latest)
     }
 
     /// The first frame that is still needed, to be played or to repair it: what comes before it may be dropped when memory is short.
@@ -117,9 +122,12 @@ impl Node {
         if let Some(top) = self.seen.top() {
             let buffer = self.station_buffer().unwrap_or(self.config.buffer);
             let needed = PREROLL + buffer.div_duration_f64(FRAME).ceil() as u64;
-            self.repairing
-                .answerer
-                .handle_on_air(top, needed, self.latest);
+            let stands_by = match &self.role {
+                Role::Following(following) => self.latest.since(following.heard_at) < ASKED_LAST,
+                _ => false,
+            };
+            let answerer = &mut self.repairing.answerer;
+            answerer.handle_on_air(top, needed, stands_by, self.latest);
         }
         self.ask_for_missing(frames);
         self.answer_nacks(frames);
@@ -149,9 +157,13 @@ impl Node {
         if due.is_empty() {
             return;
         }
-        let holders = self.repairers();
+        let holders = self.repairers(false);
         let now = self.latest;
-        let holder = self.repairing.asker.choose(&holders, now);
+        let alive = match &self.role {
+            Role::Following(following) if now.since(following.heard_at) < ALIVE => following.addr,
+            _ => None,
+        };
+        let holder = self.repairing.asker.choose(&holders, alive, now);
         self.repairing.asker.handle_asked(&due, holder, now);
         if holder.is_some() {
             for nack in Nack::of(self.config.station, self.config.node, &due) {
@@ -175,7 +187,8 @@ impl Node {
         {
             repairing.ended = Some(Box::new(Ended {
                 played_at,
-                holders: self.repairers(),
+                holders: self.repairers(true),
+                top: self.seen.top(),
                 end: self.settled_end(),
                 programme: self.programme.clone(),
                 term,
@@ -189,20 +202,22 @@ impl Node {
         for answer in self.repairing.answerer.answers(self.latest) {
             let on_air = held.contains(&answer.index);
             let packet = on_air.then(|| self.repair_of(answer.index, frames));
-            if let Some(packet) = packet.flatten() {
+            if self.has(Flaw::RepairsOnTheMediaPort) {
+                self.outputs.extend(packet.flatten().map(Output::Media));
+            } else if let Some(packet) = packet.flatten() {
                 self.send_control(answer.to, &Message::Repair(Repair { packet }));
             }
         }
     }
 
-    /// Whom to ask, best first.
-    fn repairers(&self) -> Vec<SocketAddr> {
+    /// Whom to ask, best first. A leader that was not heard for a while comes last, unless it `is_here`.
+    fn repairers(&self, is_here: bool) -> Vec<SocketAddr> {
         let Role::Following(following) = &self.role else {
             let ended = self.repairing.ended.as_ref();
             return ended.map_or_else(Vec::new, |ended| ended.holders.clone());
         };
         let leader = following.term.leader;
-        let is_silent = self.latest.since(following.heard_at) > ASKED_LAST;
+        let is_silent = !is_here && self.latest.since(following.heard_at) > ASKED_LAST;
         let heirs = (self.roster.heirs().iter())
             .filter(|heir| **heir != self.config.node && **heir != leader)
             .filter_map(|heir| self.roster.get(*heir));
@@ -224,14 +239,16 @@ impl Node {
 
     /// The frames that this node repairs for others: what was on air lately and cannot have been changed.
     fn repairable(&self) -> Range<FrameIndex> {
-        let Some(top) = self.seen.top() else {
+        let ended = self.repairing.ended.as_ref();
+        let Some(top) = self.seen.top().or_else(|| ended?.top) else {
             return FrameIndex(0)..FrameIndex(0);
         };
-        let end = top.plus(1);
-        let end = self
-            .settled_end()
-            .map_or(FrameIndex(0), |settled| settled.min(end));
-        top.minus(WINDOW)..end
+        let window = top.minus(WINDOW)..top.plus(1);
+        let settled = self.settled_end().unwrap_or_default();
+        if self.has(Flaw::RepairsTheFuture) {
+            return window.start..top.plus(WINDOW);
+        }
+        window.start..settled.min(window.end)
     }
 
     /// One past the last frame of which this node's plan says for sure what it is.
@@ -240,6 +257,9 @@ impl Node {
             Role::Following(following) => {
                 let (base, plan) = following.base?;
                 let ours = plan == self.programme.digest();
+                if self.has(Flaw::RepairsPastTheHorizon) {
+                    return Some(base.plus(WINDOW));
+                }
                 ours.then(|| base.plus(1 + CUSHION_FRAMES))
             }
             Role::Waiting { .. } => self.repairing.ended.as_ref()?.end,

@@ -19,7 +19,7 @@ use crate::time::Instant;
 use crate::wire::control::{EndReason, Heartbeat};
 use crate::wire::ids::Numbering;
 use crate::wire::rtcp;
-use crate::wire::{FrameIndex, Slot, StationId, Term};
+use crate::wire::{FRAME, FrameIndex, Slot, StationId, Term};
 
 /// What a packet takes at least from one machine to the next, in microseconds: without this every takeover would move the
 /// timeline back by as much. A wired network takes 30 to 120; what is left over adds up to less than 5 ms in 100 takeovers.
@@ -329,8 +329,8 @@ impl Node {
         debug_assert!(!matches!(self.role, Role::Gone));
         self.stop_covering();
         self.role = Role::waiting(station, self.latest);
-        // Its leader says more within 100 ms, if it has one.
-        self.hello_at = self.latest + HEARTBEAT * 2;
+        // Its leader says more within 100 ms, if it has one; until then there is nobody to ask for what is lost.
+        self.hello_at = self.latest + HEARTBEAT + FRAME;
         (self.wake_at, self.told_track) = (None, None);
         self.programme = Programme::new(FrameIndex(0));
         #[cfg(debug_assertions)]

@@ -27,6 +27,9 @@ const EARNED: u64 = 45;
 const EARNED_FOR_EACH: u64 = 30;
 /// So many are few. Of more, several usually miss the same frames.
 const FEW: u64 = 3;
+/// What a holder earns that is asked only by those that the leader does not answer: this part of it, so that all holders together
+/// keep to about half of the stream, too.
+const STANDING_BY: u64 = 16;
 /// What is there at first: 100 repairs.
 const AT_FIRST: u64 = 100 * COST;
 /// What can be saved at least: 150 repairs.
@@ -47,6 +50,9 @@ const MAX_REQUESTED: usize = 512;
 const MAX_NAMED: usize = 8;
 /// Askers that are told apart.
 const MAX_ASKERS: usize = 256;
+/// What serves more than so many is never refused for the sake of others: half of what can be saved is kept from a repair that serves
+/// one, a quarter from one that serves two, and so on.
+const MOST_RESERVED_FOR: usize = 5;
 /// It is short when this part of what can be saved is left.
 const SHORT: u64 = 4;
 /// Shares are counted per second.
@@ -106,13 +112,19 @@ impl Default for Answerer {
 }
 
 impl Answerer {
-    /// `top` is the newest frame on air; a listener that tunes in needs `needed` frames.
-    pub fn handle_on_air(&mut self, top: FrameIndex, needed: u64, now: Instant) {
+    /// `top` is the newest frame on air; a listener that tunes in needs `needed` frames. This holder is asked before all others, or
+    /// it `stands_by`.
+    pub fn handle_on_air(&mut self, top: FrameIndex, needed: u64, stands_by: bool, now: Instant) {
         let new = self.top.map_or(0, |before| top.since(before));
         self.top = self.top.max(Some(top));
         self.most = LEAST_SAVED.max(needed * TUNING_IN * COST);
         if new > 0 {
             let earned = earned(self.active(now)) * new.min(MAX_EARNING);
+            let earned = if stands_by {
+                earned / STANDING_BY
+            } else {
+                earned
+            };
             self.credit = self.most.min(self.credit + earned);
         }
     }
@@ -196,13 +208,14 @@ impl Answerer {
     /// Whether one repair for these may be sent; it is, then.
     fn spend(&mut self, askers: &[SocketAddr], now: Instant) -> bool {
         let is_short = self.credit < self.most / SHORT;
+        let is_reserved = self.credit < COST + self.reserved(askers.len(), now);
         let share = self.share(now);
         let within = |asker: &SocketAddr| {
             let known = self.askers.get(asker);
             known.is_some_and(|known| now.since(known.since) >= SECOND || known.repairs < share)
         };
         let payer = askers.iter().find(|asker| within(asker)).copied();
-        if self.credit < COST || is_short && payer.is_none() {
+        if is_reserved || is_short && payer.is_none() {
             self.refused += 1;
             return false;
         }
@@ -217,6 +230,15 @@ impl Answerer {
             known.repairs += 1;
         }
         true
+    }
+
+    /// What has to be left after a repair that serves so many. Where many ask, there is enough for some only, and what is spent on one
+    /// is missed by several a moment later.
+    fn reserved(&self, serves: usize, now: Instant) -> u64 {
+        if self.active(now) <= FEW || serves > MOST_RESERVED_FOR {
+            return 0;
+        }
+        self.most >> serves
     }
 
     /// What everybody gets in a second when it is short.
@@ -265,5 +287,290 @@ const fn earned(active: u64) -> u64 {
         active * EARNED_FOR_EACH
     } else {
         EARNED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const MICRO: Duration = Duration::from_micros(1);
+    /// What is on air and held.
+    const HELD: Range<FrameIndex> = FrameIndex(1_000)..FrameIndex(1_500);
+
+    fn at_ms(ms: u64) -> Instant {
+        Instant::from_micros(1_000_000_000 + ms * 1_000)
+    }
+
+    fn asker(number: u32) -> SocketAddr {
+        let [a, b, c, d] = (0x0a00_0000 + number).to_be_bytes();
+        SocketAddr::from(([a, b, c, d], 40_000))
+    }
+
+    fn unicast(index: u64, number: u32) -> Answer {
+        let to = Some(asker(number));
+        Answer {
+            index: FrameIndex(index),
+            to,
+        }
+    }
+
+    fn group(index: u64) -> Answer {
+        Answer {
+            index: FrameIndex(index),
+            to: None,
+        }
+    }
+
+    impl Answerer {
+        fn asks(&mut self, number: u32, frames: impl IntoIterator<Item = u64>, now: Instant) {
+            let frames = frames.into_iter().map(FrameIndex);
+            self.handle_nack(asker(number), frames, &HELD, now);
+        }
+
+        /// So many frames have been on air since.
+        fn earns(&mut self, frames: u64, now: Instant) {
+            let top = self.top.unwrap_or(FrameIndex(0));
+            (1..=frames).for_each(|n| self.handle_on_air(top.plus(n), 0, false, now));
+        }
+    }
+
+    /// A holder that has been asked for so much that nothing is left.
+    fn spent(now: Instant) -> Answerer {
+        let mut answerer = Answerer::default();
+        answerer.handle_on_air(FrameIndex(0), 0, false, now);
+        answerer.credit = 0;
+        answerer
+    }
+
+    #[test]
+    fn a_question_is_answered_when_others_had_time_to_ask_and_not_a_microsecond_before() {
+        let mut answerer = Answerer::default();
+        answerer.asks(1, [1_100, 1_102], at_ms(0));
+        assert_eq!(answerer.poll_timeout(), Some(at_ms(0) + GATHER));
+        assert_eq!(answerer.answers(at_ms(0) + GATHER - MICRO), []);
+        let answers = answerer.answers(at_ms(0) + GATHER);
+        assert_eq!(answers, [unicast(1_100, 1), unicast(1_102, 1)]);
+        assert_eq!(answerer.poll_timeout(), None);
+        assert_eq!(answerer.answers(at_ms(9)), []);
+    }
+
+    #[test]
+    fn what_is_outside_the_window_costs_nothing() {
+        let mut answerer = Answerer::default();
+        let before = answerer.credit;
+        answerer.asks(1, [0, 999, 1_500, 1_501, u64::MAX], at_ms(0));
+        assert_eq!(
+            (answerer.poll_timeout(), answerer.answers(at_ms(3))),
+            (None, Vec::new())
+        );
+        assert_eq!((answerer.credit, answerer.refused()), (before, 0));
+        answerer.asks(1, [1_000, 1_499], at_ms(5));
+        assert_eq!(answerer.answers(at_ms(8)).len(), 2);
+        assert_eq!(answerer.credit, before - 2 * COST);
+    }
+
+    #[test]
+    fn several_are_answered_once_and_what_most_miss_comes_first() {
+        let mut answerer = Answerer::default();
+        answerer.asks(1, [1_100, 1_101, 1_102], at_ms(0));
+        answerer.asks(2, [1_101, 1_102], at_ms(1));
+        answerer.asks(3, [1_102], at_ms(2));
+        answerer.asks(3, [1_102], at_ms(2));
+        let before = answerer.credit;
+        let answers = answerer.answers(at_ms(3));
+        assert_eq!(answers, [group(1_102), group(1_101), unicast(1_100, 1)]);
+        assert_eq!(answerer.credit, before - 3 * COST);
+    }
+
+    #[test]
+    fn whom_the_group_repair_did_not_reach_is_answered_by_itself_unless_they_are_many() {
+        let answered = |again: u32, at: Instant| {
+            let mut answerer = Answerer::default();
+            (1..=5).for_each(|number| answerer.asks(number, [1_100], at_ms(0)));
+            assert_eq!(answerer.answers(at_ms(3)), [group(1_100)]);
+            (1..=again).for_each(|number| answerer.asks(number, [1_100], at));
+            answerer.answers(at + GATHER)
+        };
+        let soon = at_ms(20);
+        assert_eq!(answered(1, soon), [unicast(1_100, 1)]);
+        let three = [1, 2, 3].map(|number| unicast(1_100, number));
+        assert_eq!(answered(3, soon), three);
+        assert_eq!(answered(4, soon), [group(1_100)]);
+        // After a second it is as if it had not been.
+        assert_eq!(answered(2, at_ms(3) + REMEMBERED), [group(1_100)]);
+    }
+
+    #[test]
+    fn what_another_holder_sends_to_the_group_is_not_sent_again_and_counts() {
+        let mut answerer = Answerer::default();
+        let before = answerer.credit;
+        (1..=2).for_each(|number| answerer.asks(number, [1_100, 1_101], at_ms(0)));
+        answerer.handle_group_repair(FrameIndex(1_100), at_ms(2));
+        assert_eq!(answerer.answers(at_ms(3)), [group(1_101)]);
+        assert_eq!(answerer.credit, before - 2 * COST);
+        // It reached all but one.
+        answerer.asks(2, [1_100], at_ms(20));
+        assert_eq!(answerer.answers(at_ms(23)), [unicast(1_100, 2)]);
+        // More than there is cannot be owed.
+        (0..1_000).for_each(|n| answerer.handle_group_repair(FrameIndex(n), at_ms(30)));
+        assert_eq!(answerer.credit, 0);
+    }
+
+    #[test]
+    fn frames_on_air_earn_repairs_up_to_a_limit() {
+        let earned = |frames: u64, needed: u64, stands_by: bool| {
+            let mut answerer = spent(at_ms(0));
+            for n in 1..=frames {
+                answerer.handle_on_air(FrameIndex(n), needed, stands_by, at_ms(n * 20));
+            }
+            answerer.credit as f64 / COST as f64
+        };
+        let table = [
+            (100, 33, false, 45.0),
+            (300, 33, false, 135.0),
+            // What can be saved: 150 repairs, or what two need that tune in.
+            (1_000, 33, false, 150.0),
+            (1_000, 258, false, 450.0),
+            (2_000, 258, false, 516.0),
+            (1_600, 33, true, 32.0),
+        ];
+        for (frames, needed, stands_by, repairs) in table {
+            assert_eq!(
+                earned(frames, needed, stands_by),
+                repairs,
+                "{frames} frames"
+            );
+        }
+        // Frames that were not heard do not earn as much as they may, and old ones nothing.
+        let mut answerer = spent(at_ms(0));
+        answerer.handle_on_air(FrameIndex(10_000), 33, false, at_ms(20));
+        assert_eq!(answerer.credit, MAX_EARNING * EARNED);
+        answerer.handle_on_air(FrameIndex(9_000), 33, false, at_ms(20));
+        assert_eq!(answerer.credit, MAX_EARNING * EARNED);
+    }
+
+    #[test]
+    fn each_of_few_earns_what_it_needs_and_many_together_half_of_the_stream() {
+        let table = [
+            (0, 45),
+            (1, 45),
+            (2, 60),
+            (3, 90),
+            (4, 45),
+            (50, 45),
+            (256, 45),
+        ];
+        for (askers, of_a_hundred) in table {
+            let mut answerer = spent(at_ms(0));
+            (0..askers).for_each(|number| answerer.asks(number, [1_100], at_ms(1)));
+            answerer.earns(100, at_ms(2));
+            assert_eq!(answerer.credit, of_a_hundred * COST, "{askers}");
+        }
+    }
+
+    #[test]
+    fn without_credit_nothing_is_sent_and_what_was_refused_is_counted() {
+        let mut answerer = spent(at_ms(0));
+        answerer.asks(1, [1_100, 1_101], at_ms(0));
+        assert_eq!(answerer.answers(at_ms(3)), []);
+        assert_eq!((answerer.refused(), answerer.poll_timeout()), (2, None));
+        answerer.earns(3, at_ms(60));
+        answerer.asks(1, [1_100, 1_101], at_ms(60));
+        assert_eq!(answerer.answers(at_ms(63)), [unicast(1_100, 1)]);
+    }
+
+    #[test]
+    fn when_it_runs_short_who_asks_for_little_gets_all_of_that() {
+        let mut answerer = Answerer::default();
+        let (mut little, mut much) = (0, 0);
+        // A minute: one listener misses every tenth frame, the other one asks for everything ten times.
+        for n in 0..3_000 {
+            let now = at_ms(n * 20);
+            answerer.earns(1, now);
+            answerer.asks(1, (0..10).map(|k| 1_000 + (n + k * 40) % 400), now);
+            if n % 10 == 0 {
+                answerer.asks(2, [1_400 + n % 100], now);
+            }
+            for answer in answerer.answers(now + GATHER) {
+                match answer.to {
+                    Some(to) if to == asker(2) => little += 1,
+                    _ => much += 1,
+                }
+            }
+        }
+        assert_eq!(little, 300);
+        // Two earn three fifths of the stream, and what is there at first.
+        assert!((1_400..=1_600).contains(&much), "{much}");
+    }
+
+    #[test]
+    fn of_what_many_ask_for_that_is_kept_which_serves_most() {
+        // How much has to be there, as a part of what can be saved, for a repair that serves so many.
+        let table = [(1, 75), (2, 37), (3, 18), (4, 9), (5, 4), (6, 0), (8, 0)];
+        for (serves, left) in table {
+            for (credit, is_sent) in [(left + 2, true), (left, false)] {
+                let mut answerer = spent(at_ms(0));
+                (1..=8).for_each(|number| answerer.asks(number, [1_000], at_ms(0)));
+                answerer.requests.clear();
+                answerer.credit = credit * COST;
+                (1..=serves).for_each(|number| answerer.asks(number, [1_100], at_ms(0)));
+                let sent = !answerer.answers(at_ms(3)).is_empty();
+                assert_eq!(sent, is_sent, "{credit} repairs are left for {serves}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_tunes_in_gets_half_a_second_at_once() {
+        for others in [0, 20] {
+            let mut answerer = Answerer::default();
+            answerer.handle_on_air(FrameIndex(1_499), 33, false, at_ms(0));
+            answerer.earns(200, at_ms(0));
+            (0..others).for_each(|number| answerer.asks(10 + number, [1_000], at_ms(0)));
+            answerer.answers(at_ms(3));
+            answerer.asks(1, 1_467..1_500, at_ms(5));
+            assert_eq!(answerer.answers(at_ms(8)).len(), 33, "{others} others");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_questions_is_not_remembered() {
+        let mut answerer = Answerer::default();
+        let mut answers = 0;
+        for n in 0..100_000u32 {
+            let now = at_ms(u64::from(n) / 100);
+            answerer.asks(n, [1_000 + u64::from(n) % 500], now);
+            if n % 100 == 0 {
+                answers += answerer.answers(now).len();
+            }
+            assert!(answerer.askers.len() <= MAX_ASKERS);
+        }
+        assert!(answers as u64 <= AT_FIRST / COST, "{answers}");
+        assert!(answerer.to_group.len() <= MAX_REQUESTED);
+        let held = FrameIndex(0)..FrameIndex(1_000_000);
+        let frames = (0..100_000).map(FrameIndex);
+        answerer.handle_nack(asker(1), frames, &held, at_ms(2_000));
+        (2..5_000).for_each(|number| {
+            answerer.handle_nack(
+                asker(number),
+                [FrameIndex(0)].into_iter(),
+                &held,
+                at_ms(2_001),
+            );
+        });
+        assert_eq!(answerer.requests.len(), MAX_REQUESTED);
+        let named = answerer
+            .requests
+            .values()
+            .map(|request| request.askers.len());
+        assert_eq!(named.max(), Some(MAX_NAMED));
+        (0..10_000).for_each(|n| answerer.handle_group_repair(FrameIndex(n), at_ms(2_002)));
+        assert!(answerer.to_group.len() <= MAX_REQUESTED);
+        // A second later, everybody is heard again.
+        answerer.earns(1_000, at_ms(4_000));
+        answerer.asks(7, [1_200], at_ms(4_000));
+        assert_eq!(answerer.answers(at_ms(4_000) + 5 * MS), [unicast(1_200, 7)]);
     }
 }

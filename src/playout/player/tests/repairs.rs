@@ -45,12 +45,70 @@ fn a_hole_is_missing_from_the_next_packet_on_until_its_play_time() {
     let missing = listener.player.missing(due(20));
     let expected = Missing {
         index: FrameIndex(19),
+        late_at: due(19),
         play_at: play(19),
         at_once: false,
     };
     assert_eq!(missing, [expected]);
     assert!(listener.missing(play(19) - MICRO).contains(&19));
     assert!(!listener.missing(play(19)).contains(&19));
+}
+
+#[test]
+fn what_was_lost_with_others_is_not_on_its_way_and_a_single_frame_may_be() {
+    let lost = |lost: &[u64], told: u64| {
+        let mut listener = Listener::new();
+        listener.hears_all_but(25, lost);
+        listener.hears(&beat(told));
+        let missing = listener.player.missing(due(24));
+        missing
+            .iter()
+            .map(|missing| (missing.index.0, missing.at_once))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lost(&[23], 25), [(23, false)]);
+    assert_eq!(lost(&[22, 23], 25), [(22, true), (23, true)]);
+    assert_eq!(lost(&[21, 23], 25), [(21, false), (23, false)]);
+    // Of what the leader only said nobody knows how it is.
+    assert_eq!(lost(&[23, 24], 25), [(23, false), (24, false)]);
+    assert_eq!(
+        lost(&[21, 22, 24], 25),
+        [(21, true), (22, true), (24, false)]
+    );
+}
+
+#[test]
+fn where_packets_take_longer_and_shorter_a_frame_is_late_later() {
+    // How much packets differ, and how much later a frame may come: at most half of the buffer of 200 ms.
+    for (jitter_ms, late_ms) in [(0, 0..1), (6, 15..19), (30, 80..91), (60, 100..101)] {
+        let mut listener = Listener::new();
+        listener.hears(&beat(0));
+        for index in (0..200).filter(|index| *index != 198) {
+            let late = Duration::from_millis(jitter_ms * (index % 2));
+            let _ = listener.receive(packet(index), due(index) + late);
+        }
+        let now = due(199) + Duration::from_millis(jitter_ms);
+        let missing = listener.player.missing(now)[0];
+        let late = missing.late_at.since(due(198)).as_millis() as u64;
+        assert!(late_ms.contains(&late), "{jitter_ms} ms: {late} ms");
+    }
+}
+
+#[test]
+fn the_first_frames_of_a_programme_can_be_lost_like_all_others() {
+    let mut listener = Listener::new();
+    listener.hears(&beat(0));
+    (3..8).for_each(|index| listener.on_time(packet(index)));
+    let missing = listener.player.missing(due(7));
+    let indices: Vec<u64> = missing.iter().map(|missing| missing.index.0).collect();
+    assert_eq!(indices, [0, 1, 2], "long before any frame is played");
+    for index in 0..3 {
+        let now = due(7) + MS;
+        assert_eq!(listener.repair(packet(index), Via::Unicast, now), Ok(()));
+    }
+    (8..30).for_each(|index| listener.on_time(packet(index)));
+    listener.run_until(play(29));
+    assert_eq!(listener.stretches(), [(0, 30, true)]);
 }
 
 #[test]

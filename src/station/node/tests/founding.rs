@@ -501,7 +501,7 @@ fn a_listener_that_hears_frames_and_no_leader_asks_ever_more_seldom() {
         .map(|(at, _)| at.since(START).as_millis() as u64)
         .collect();
     let waits: Vec<u64> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert_eq!(asked[0], 200, "its leader would have been heard by then");
-    assert_eq!(waits[..4], [1_000, 1_200, 2_400, 4_800]);
+    assert_eq!(asked[0], 120, "its leader would have been heard by then");
+    assert_eq!(waits[..4], [1_000, 1_120, 2_240, 4_480]);
     assert!(waits[7..].iter().all(|wait| *wait == 60_000), "{waits:?}");
 }

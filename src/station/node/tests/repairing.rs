@@ -120,6 +120,43 @@ fn the_last_frames_of_a_programme_that_is_over_are_answered() {
     );
 }
 
+#[test]
+fn who_followed_a_programme_that_is_over_answers_for_its_last_frames_too() {
+    let (leader, mut bench) = follower(true);
+    let digest = leader.node.programme().digest();
+    let plan = leader.node.plan_bytes(digest).unwrap();
+    bench.node.handle_plan(digest, &plan, at_ms(1_000)).unwrap();
+    bench.stock(0, 1_000);
+    let last = leader.beats().pop().unwrap().1;
+    let over = Heartbeat {
+        number: last.number + 1,
+        state: State::Over(EndReason::Ended),
+        ..last
+    };
+    let last = over.next.0 - 1;
+    hear(
+        &mut bench,
+        1,
+        &Message::Heartbeat(Box::new(over)),
+        at_ms(1_010),
+    );
+    assert_eq!(bench.node.followed_term(), None);
+    for (from, first) in [(4, last), (5, last + 1)] {
+        let asked = Message::Nack(Nack {
+            station: STATION,
+            node: NodeId(9 << 32),
+            first: FrameIndex(first),
+            bitmap: 0,
+        });
+        bench.is_asked(from, &asked);
+    }
+    let sent = leader.packets();
+    assert_eq!(
+        bench.repairs(),
+        [(Some(addr(4)), sent[last as usize].clone())]
+    );
+}
+
 /// A listener that holds nothing and follows a leader at host 1; an heir is at host 2.
 fn follower(standby: bool) -> (Bench, Bench) {
     let studio = Config {
@@ -164,12 +201,24 @@ fn hear(bench: &mut Bench, from: u8, message: &Message, at: Instant) {
     bench.wake(at);
 }
 
-/// Frames `from..to` are missing, to be played 500 ms after they were due; and nothing is heard of the leader for as long.
+/// Frames `from..to` are missing, to be played 500 ms after they were due; and nothing is heard of the leader for as long. Something
+/// else is, every 20 ms.
 fn misses(bench: &mut Bench, from: u64, to: u64, until: Instant) {
-    let mut now = bench.now;
+    let something = Message::Nack(Nack {
+        station: StationId(1),
+        node: NODE,
+        first: FrameIndex(0),
+        bitmap: 0,
+    });
+    let began = bench.now;
+    let mut now = began;
     while now < until {
+        if now.since(began).as_millis().is_multiple_of(20) {
+            bench.node.handle_control(addr(9), &something, now, now);
+        }
         let missing = (from..to).map(|index| Missing {
             index: FrameIndex(index),
+            late_at: at_ms(index * 20),
             play_at: at_ms(index * 20 + 500),
             at_once: false,
         });
@@ -200,6 +249,37 @@ fn the_leader_is_asked_after_the_reorder_wait_and_again_until_the_play_time() {
             "{frame}: {at}"
         );
     }
+}
+
+#[test]
+fn while_nothing_is_heard_one_frame_is_asked_for_now_and_then_and_all_when_something_comes() {
+    let (_, mut bench) = follower(false);
+    let missing = [48, 49, 50].map(|index| Missing {
+        index: FrameIndex(index),
+        late_at: at_ms(index * 20),
+        play_at: at_ms(index * 20 + 500),
+        at_once: true,
+    });
+    for ms in 1_000..1_260 {
+        bench.node.handle_missing(&missing, at_ms(ms));
+        bench.wake(at_ms(ms));
+    }
+    let asked: Vec<_> = bench
+        .nacks()
+        .into_iter()
+        .map(|(_, _, asked)| asked)
+        .collect();
+    assert_eq!(asked[0], [48, 49, 50]);
+    // After 50 ms, every 40 ms.
+    assert!((4..=6).contains(&asked[1..].len()), "{asked:?}");
+    assert!(asked[2..].iter().all(|frames| *frames == [48]), "{asked:?}");
+    let before = bench.nacks().len();
+    misses(&mut bench, 48, 51, at_ms(1_261));
+    assert!(
+        bench.nacks()[before].2.ends_with(&[49, 50]),
+        "{:?}",
+        bench.nacks()
+    );
 }
 
 #[test]
@@ -242,6 +322,7 @@ fn a_frame_beyond_the_cover_horizon_is_not_taken_from_the_own_copy() {
     let base = leader.beats().pop().unwrap().1.next.0 - 1;
     let missing = [base + CUSHION_FRAMES, base + CUSHION_FRAMES + 1].map(|index| Missing {
         index: FrameIndex(index),
+        late_at: at_ms(index * 20),
         play_at: at_ms(index * 20 + 500),
         at_once: true,
     });
