@@ -356,3 +356,25 @@ fn a_listener_that_starts_asks_who_is_on_air_for_a_moment() {
     assert_eq!(asked, [0, 30, 60, 120]);
     assert_eq!(bench.node.poll_timeout(), None);
 }
+
+#[test]
+fn repairs_are_believed_of_the_leader_and_of_nodes_that_are_known() {
+    let (leader, mut bench) = follower(false);
+    misses(&mut bench, 48, 51, at_ms(1_020));
+    let bytes = leader.packets()[48].clone();
+    let packet = MediaPacket::parse(&bytes).unwrap();
+    let now = bench.now;
+    for (host, is_known) in [(1, true), (2, true), (9, false)] {
+        assert_eq!(bench.node.may_repair(addr(host)), is_known, "host {host}");
+    }
+    // A stranger answers for the leader, to this node or to the group: as if nothing had come.
+    for group in [false, true] {
+        let stranger = bench.node.handle_repair(addr(9), &packet, group, now);
+        assert_eq!(stranger, None);
+    }
+    let asked = now.since(at_ms(1_008));
+    assert_eq!(
+        bench.node.handle_repair(addr(1), &packet, false, now),
+        Some(asked)
+    );
+}
