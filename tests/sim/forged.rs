@@ -187,8 +187,7 @@ fn a_crowd_that_does_not_exist_displaces_no_heir() {
     crate::directed::runs(a_crowd, 0..40);
 }
 
-/// Known to fail in one run of 250 (seed 3 is one): a forged heartbeat is believed if it is the first one of a new term.
 #[test]
 fn what_cannot_be_true_is_not_heard() {
-    crate::directed::runs(a_forger, 4..64);
+    crate::directed::runs(a_forger, 0..64);
 }
