@@ -24,7 +24,7 @@ use crate::io::http_server::{HttpError, HttpServer, Limits, Question};
 use crate::io::random;
 use crate::io::wait::Waker;
 use crate::media::library::Library;
-use crate::station::node::{Config, Event, Fetch, Node, Output};
+use crate::station::node::{Config, Event, Fetch, Node, Output, Repaired};
 use crate::station::programme::MAX_PLAN_BYTES;
 use crate::station::reception::Reception;
 use crate::time::Instant;
@@ -198,21 +198,21 @@ impl Member {
         }
     }
 
-    /// A repair came: it is kept, too. How long after this node asked for it; none if it did not.
+    /// A repair came: it is kept, too.
     pub fn hear_repair(
         &mut self,
         from: SocketAddr,
         packet: &MediaPacket<'_>,
         group: bool,
         now: Instant,
-    ) -> Option<Duration> {
-        let asked = self.node.handle_repair(from, packet, group, now);
-        if asked.is_some()
+    ) -> Repaired {
+        let repaired = self.node.handle_repair(from, packet, group, now);
+        if repaired != Repaired::Refused
             && let Some((track, k)) = self.node.place(packet)
         {
             self.library.keep(track, k, packet.payload);
         }
-        asked
+        repaired
     }
 
     /// One turn: what came from other threads, then what is due. Call it after all sockets were read.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lanradio::playout::store::Via;
+use lanradio::station::node::Repaired;
 use lanradio::time::Instant;
 use lanradio::wire::control::Message;
 use lanradio::wire::media::MediaPacket;
@@ -61,15 +62,14 @@ impl Host {
         now: Instant,
     ) -> Option<Duration> {
         let media = MediaPacket::parse(bytes).expect("our own packet");
-        let asked = self.node.handle_repair(from, &media, group, now);
-        if asked.is_some() {
-            self.keep(&media);
+        let repaired = self.node.handle_repair(from, &media, group, now);
+        if repaired == Repaired::Refused {
+            return None;
         }
-        if asked.is_some() || group {
-            let via = if group { Via::Multicast } else { Via::Unicast };
-            self.hear_repair(&media, (via, asked), now);
-        }
-        asked
+        self.keep(&media);
+        let via = if group { Via::Multicast } else { Via::Unicast };
+        self.hear_repair(&media, (via, repaired.after()), now);
+        repaired.after()
     }
 
     /// A frame that the player misses came by another way than the stream.

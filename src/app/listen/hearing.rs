@@ -4,6 +4,7 @@ use super::Listener;
 use crate::app::console::Console;
 use crate::io::sockets::{Channel, Received};
 use crate::playout::store::Via;
+use crate::station::node::Repaired;
 use crate::wire::control::{ControlError, Heartbeat, Message};
 use crate::wire::foreign::ForeignPacket;
 use crate::wire::media::{MediaError, MediaPacket};
@@ -80,12 +81,12 @@ impl Listener {
             Err(error) => return self.dial.reject(error.reason()),
         };
         let group = received.channel == Channel::Control;
-        let asked = self.member.hear_repair(received.from, &packet, group, now);
-        let via = if group { Via::Multicast } else { Via::Unicast };
-        if asked.is_none() && !(group && self.member.node.may_repair(received.from)) {
+        let repaired = (self.member).hear_repair(received.from, &packet, group, now);
+        if repaired == Repaired::Refused {
             return self.dial.reject("unasked");
         }
-        let (how, arrived) = ((via, asked), received.arrived);
+        let via = if group { Via::Multicast } else { Via::Unicast };
+        let (how, arrived) = ((via, repaired.after()), received.arrived);
         if self.dial.handle_repair(&packet, how, arrived, now).is_ok() {
             self.output.prepare();
         }

@@ -80,6 +80,7 @@ use doubting::{Budget, Doubt};
 #[doc(hidden)]
 pub use flaws::Flaw;
 pub use interface::{Config, Event, Frames, Output, Playing};
+pub use repairing::Repaired;
 pub use reporting::REPORT_EVERY;
 use roles::{Phase, Role};
 pub use submitting::{Submission, SubmissionError};

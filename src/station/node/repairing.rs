@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use super::flaws::Flaw;
 use super::roles::Role;
@@ -28,9 +29,9 @@ const WINDOW: u64 = KEPT_FRAMES;
 /// Holders that are asked, beside the leader.
 const MAX_HOLDERS: usize = 8;
 /// A leader that was heard no longer ago than this has sent the last frame.
-const ALIVE: std::time::Duration = FRAME.saturating_add(REORDER_WAIT);
+const ALIVE: Duration = FRAME.saturating_add(REORDER_WAIT);
 /// A leader that was not heard for so long is asked last.
-const ASKED_LAST: std::time::Duration = SILENT_AFTER;
+const ASKED_LAST: Duration = SILENT_AFTER;
 
 /// Both sides of repair.
 #[derive(Debug, Default)]
@@ -39,6 +40,30 @@ pub(super) struct Repairing {
     answerer: Answerer,
     /// The programme that has just ended: its last frames are still to be played, and can be lost like all others.
     ended: Option<Box<Ended>>,
+}
+
+/// What a repair that came is to this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repaired {
+    /// Of a stranger, of another station, or for this node, which never asked for it: it is not to be used.
+    Refused,
+    /// For others that asked for it.
+    Overheard,
+    /// This node has asked for it.
+    Asked {
+        /// How long before, at first.
+        after: Duration,
+    },
+}
+
+impl Repaired {
+    /// How long after it was first asked for it came, if it was.
+    pub fn after(self) -> Option<Duration> {
+        match self {
+            Repaired::Asked { after } => Some(after),
+            Repaired::Overheard | Repaired::Refused => None,
+        }
+    }
 }
 
 /// What was followed until it ended.
@@ -66,17 +91,17 @@ impl Node {
         self.repairing.asker.handle_missing(missing, self.latest);
     }
 
-    /// A repair came, for this node alone or for the `group`. How long after this node asked for that frame; none if it did not.
+    /// A repair came, for this node alone or for the `group`.
     pub fn handle_repair(
         &mut self,
         from: SocketAddr,
         packet: &MediaPacket<'_>,
         group: bool,
         now: Instant,
-    ) -> Option<std::time::Duration> {
+    ) -> Repaired {
         self.latest = self.latest.max(now);
         if packet.station != self.config.station || !self.may_repair(from) {
-            return None;
+            return Repaired::Refused;
         }
         let index = (self.numbering).index(packet.element.index_high, packet.seq);
         self.repairing.hear(self.latest);
@@ -86,7 +111,11 @@ impl Node {
         if group {
             answerer.handle_group_repair(index, self.latest);
         }
-        asker.handle_repair(index, from, group, self.latest)
+        match asker.handle_repair(index, from, group, self.latest) {
+            Some(after) => Repaired::Asked { after },
+            None if group => Repaired::Overheard,
+            None => Repaired::Refused,
+        }
     }
 
     /// The first frame that is still needed, to be played or to repair it: what comes before it may be dropped when memory is short.
@@ -97,7 +126,7 @@ impl Node {
     }
 
     /// Whether a repair from there is believed: of the leader, or of a node that is known. What strangers send is not asked for.
-    pub fn may_repair(&self, from: SocketAddr) -> bool {
+    fn may_repair(&self, from: SocketAddr) -> bool {
         let ended = self.repairing.ended.as_ref();
         let leads = match &self.role {
             Role::Following(following) => following.addr == Some(from),
@@ -175,8 +204,11 @@ impl Node {
     /// Whether there is somebody to ask, or a copy of its own.
     fn asks(&self) -> bool {
         let ended = self.repairing.ended.as_ref();
-        matches!(self.role, Role::Following(_) | Role::Leading { .. })
-            || ended.is_some_and(|ended| self.latest < ended.played_at)
+        match &self.role {
+            Role::Following(_) | Role::Leading { .. } => true,
+            Role::Waiting { .. } => ended.is_some_and(|ended| self.latest < ended.played_at),
+            Role::Founding { .. } | Role::Over { .. } | Role::Gone => false,
+        }
     }
 
     /// What is left to do when the followed programme ends: its last frames are played until `played_at`.
@@ -199,7 +231,11 @@ impl Node {
 
     fn answer_nacks(&mut self, frames: &dyn Frames) {
         let held = self.repairable();
-        for answer in self.repairing.answerer.answers(self.latest) {
+        let answers = self.repairing.answerer.answers(self.latest);
+        // What is not sent is asked for again; whoever wonders why a listener has holes finds it here.
+        (0..self.repairing.answerer.take_refused())
+            .for_each(|_| self.count_rejected("repair_budget"));
+        for answer in answers {
             let on_air = held.contains(&answer.index);
             let packet = on_air.then(|| self.repair_of(answer.index, frames));
             if self.has(Flaw::RepairsOnTheMediaPort) {

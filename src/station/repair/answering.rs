@@ -93,7 +93,7 @@ pub struct Answerer {
     credit: u64,
     most: u64,
     top: Option<FrameIndex>,
-    /// Repairs that were not sent, for want of credit.
+    /// Repairs that were not sent, for want of credit or of room.
     refused: u64,
 }
 
@@ -200,9 +200,9 @@ impl Answerer {
         requests.map(|request| request.answer_at).min()
     }
 
-    /// Repairs that were asked for and not sent, for want of credit.
-    pub fn refused(&self) -> u64 {
-        self.refused
+    /// How many repairs were asked for and not sent, for want of credit or of room, since this was last asked.
+    pub fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     /// Whether one repair for these may be sent; it is, then.
@@ -365,7 +365,7 @@ mod tests {
             (answerer.poll_timeout(), answerer.answers(at_ms(3))),
             (None, Vec::new())
         );
-        assert_eq!((answerer.credit, answerer.refused()), (before, 0));
+        assert_eq!((answerer.credit, answerer.take_refused()), (before, 0));
         answerer.asks(1, [1_000, 1_499], at_ms(5));
         assert_eq!(answerer.answers(at_ms(8)).len(), 2);
         assert_eq!(answerer.credit, before - 2 * COST);
@@ -475,7 +475,10 @@ mod tests {
         let mut answerer = spent(at_ms(0));
         answerer.asks(1, [1_100, 1_101], at_ms(0));
         assert_eq!(answerer.answers(at_ms(3)), []);
-        assert_eq!((answerer.refused(), answerer.poll_timeout()), (2, None));
+        assert_eq!(
+            (answerer.take_refused(), answerer.poll_timeout()),
+            (2, None)
+        );
         answerer.earns(3, at_ms(60));
         answerer.asks(1, [1_100, 1_101], at_ms(60));
         assert_eq!(answerer.answers(at_ms(63)), [unicast(1_100, 1)]);

@@ -358,23 +358,40 @@ fn a_listener_that_starts_asks_who_is_on_air_for_a_moment() {
 }
 
 #[test]
-fn repairs_are_believed_of_the_leader_and_of_nodes_that_are_known() {
+fn repairs_are_believed_of_nodes_that_are_known_and_for_this_node_alone_if_it_asked() {
     let (leader, mut bench) = follower(false);
     misses(&mut bench, 48, 51, at_ms(1_020));
-    let bytes = leader.packets()[48].clone();
-    let packet = MediaPacket::parse(&bytes).unwrap();
+    let packets = leader.packets();
     let now = bench.now;
-    for (host, is_known) in [(1, true), (2, true), (9, false)] {
-        assert_eq!(bench.node.may_repair(addr(host)), is_known, "host {host}");
+    let asked = Repaired::Asked {
+        after: now.since(at_ms(1_008)),
+    };
+    use Repaired::{Overheard, Refused};
+    // From the leader, an heir, and a stranger that answers for them; frame 48 was asked for, frame 10 was not.
+    let table = [
+        (9, 48, false, Refused),
+        (9, 48, true, Refused),
+        (1, 10, false, Refused),
+        (2, 10, true, Overheard),
+        (2, 49, true, asked),
+        (1, 48, false, asked),
+    ];
+    for (host, index, group, expected) in table {
+        let packet = MediaPacket::parse(&packets[index]).unwrap();
+        let repaired = (bench.node).handle_repair(addr(host), &packet, group, now);
+        assert_eq!(repaired, expected, "frame {index} from {host}");
     }
-    // A stranger answers for the leader, to this node or to the group: as if nothing had come.
-    for group in [false, true] {
-        let stranger = bench.node.handle_repair(addr(9), &packet, group, now);
-        assert_eq!(stranger, None);
+}
+
+#[test]
+fn what_is_refused_for_want_of_credit_is_counted() {
+    let mut bench = leader();
+    for _ in 0..6 {
+        (0..100)
+            .step_by(20)
+            .for_each(|first| bench.is_asked(4, &nack(first, (1 << 19) - 1)));
     }
-    let asked = now.since(at_ms(1_008));
-    assert_eq!(
-        bench.node.handle_repair(addr(1), &packet, false, now),
-        Some(asked)
-    );
+    let refused = bench.node.rejected()["repair_budget"];
+    assert_eq!(bench.repairs().len() as u64 + refused, 600);
+    assert!((350..=500).contains(&refused), "{refused}");
 }
