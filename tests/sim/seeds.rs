@@ -195,6 +195,22 @@ fn no_invariant_breaks_in_any_random_run_with_a_quorum() {
     no_invariant_breaks(SEEDS / 4, run_with_quorum, &coverage);
 }
 
+/// Runs beyond those, in each of which something broke once.
+#[test]
+fn what_broke_once_does_not_break_again() {
+    // Asked to leave again after it has handed over, and before its successor was heard for long enough.
+    let table: [(u64, fn(u64) -> World); 2] = [(5_898, run), (5_898, run_with_quorum)];
+    for (seed, run) in table {
+        let world = run(seed);
+        let violations = &world.violations;
+        assert!(
+            violations.is_empty(),
+            "seed {seed}: {violations:?}\n{}",
+            world.told()
+        );
+    }
+}
+
 fn no_invariant_breaks(seeds: u64, run: fn(u64) -> World, coverage: &[&str]) {
     if let Some(seed) = asked() {
         let world = run(seed);

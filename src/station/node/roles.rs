@@ -380,7 +380,7 @@ impl Node {
         let role = std::mem::replace(&mut self.role, Role::Gone);
         self.say_goodbye_again();
         debug_assert!(!matches!(role, Role::Leading { .. } | Role::Gone));
-        (self.wake_at, self.fed) = (None, false);
+        (self.wake_at, self.fed, self.relieved) = (None, false, None);
         if let Role::Over { reason, .. } = role {
             self.say_over(reason);
         }
