@@ -10,11 +10,11 @@
 //! Run loop: [`Reception::handle`] for all that was read, [`Reception::set_expected`] and [`Reception::set_link`], then
 //! [`Reception::handle_timeout`], then every [`Reception::poll_output`].
 
+mod interface;
 mod judging;
 mod link;
 mod remedies;
 mod silence;
-mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -24,12 +24,12 @@ use std::time::Duration;
 
 use super::random::Random;
 use crate::time::Instant;
+pub use interface::{Ear, Expected, Heard, Output, Told};
 use judging::Finding;
 use link::Cable;
 pub use link::{Link, TELL_AFTER};
 pub use remedies::{ALONE_AFTER, ASK_EVERY};
 use silence::Silence;
-pub use terms::{Ear, Expected, Heard, Output, Told};
 
 /// What should come many times a second and has not come for this long does not come any more: 50 frames, or ten heartbeats.
 pub const QUIET: Duration = Duration::from_secs(1);
