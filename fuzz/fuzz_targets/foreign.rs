@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use lanradio::playout::adaptive::BufferChoice;
 use lanradio::playout::foreign::{Foreign, Output};
 use lanradio::time::Instant;
 use lanradio::wire::StationId;
@@ -23,7 +24,15 @@ const MAX_IDLE: usize = 3;
 
 fuzz_target!(|input: (u8, Vec<Step>)| {
     let (buffer, steps) = input;
-    let mut world = World::new(Duration::from_millis(40 + 20 * u64::from(buffer)));
+    let start = Duration::from_millis(40 + 20 * u64::from(buffer));
+    let choice = match buffer % 2 {
+        0 => BufferChoice::Fixed(start),
+        _ => BufferChoice::Auto {
+            min: start / 2,
+            max: start * 2,
+        },
+    };
+    let mut world = World::new(choice, start);
     for step in steps.into_iter().take(MAX_STEPS) {
         world.take(step);
     }
@@ -44,9 +53,9 @@ struct World {
 }
 
 impl World {
-    fn new(buffer: Duration) -> World {
+    fn new(choice: BufferChoice, start: Duration) -> World {
         World {
-            foreign: Foreign::new(buffer),
+            foreign: Foreign::new(choice, start),
             now: Instant::from_micros(1_000_000),
             source: 7,
             seq: 65_530,

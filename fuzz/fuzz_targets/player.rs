@@ -14,7 +14,6 @@ use lanradio::wire::ids::{FRAME_MICROS, Numbering};
 use lanradio::wire::media::{Flags, MediaPacket};
 use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term};
 use libfuzzer_sys::fuzz_target;
-use std::time::Duration;
 
 /// What happens next: its kind, how far from where the station is, the pause before it in ms, and a twist.
 type Step = (u8, i16, u16, u8);

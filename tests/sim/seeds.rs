@@ -199,9 +199,7 @@ fn no_invariant_breaks_in_any_random_run_with_a_quorum() {
 #[test]
 fn what_broke_once_does_not_break_again() {
     // Asked to leave again after it has handed over, and before its successor was heard for long enough.
-    let table: [(u64, fn(u64) -> World); 2] = [(5_898, run), (5_898, run_with_quorum)];
-    for (seed, run) in table {
-        let world = run(seed);
+    for (seed, world) in [(5_898, run(5_898)), (5_898, run_with_quorum(5_898))] {
         let violations = &world.violations;
         assert!(
             violations.is_empty(),
