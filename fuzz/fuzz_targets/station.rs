@@ -315,7 +315,7 @@ impl World {
             _ if what >= 240 => Message::Nack(Nack {
                 station,
                 node,
-                first: FrameIndex(version),
+                first: FrameIndex(version % LIMIT),
                 bitmap: u64::MAX >> (what - 240),
             }),
             0 => Message::Stale(Stale {
