@@ -130,11 +130,7 @@ impl Dial {
         arrived: Instant,
         now: Instant,
     ) -> Result<(), ForeignRejection> {
-        if self
-            .tuned
-            .as_ref()
-            .is_some_and(|player| !player.is_waiting())
-        {
+        if self.tuned.as_ref().is_some_and(Player::is_busy) {
             let rejection = ForeignRejection::StationOnAir(packet.source);
             self.past.reject(rejection.reason());
             return Err(rejection);
@@ -229,7 +225,7 @@ impl Dial {
             return None;
         }
         let (same, free) = match &self.tuned {
-            Some(player) => (player.station() == station, player.is_waiting()),
+            Some(player) => (player.station() == station, !player.is_busy()),
             None => (false, true),
         };
         if same {
@@ -269,12 +265,12 @@ impl Dial {
         let first = |proved: fn(&Player) -> bool| self.candidates.iter().position(proved);
         let sends_frames = || first(|candidate| !candidate.is_waiting());
         let better = match &self.tuned {
-            Some(player) if !player.is_waiting() => None,
+            Some(player) if player.is_busy() => None,
             Some(player) if !player.is_off_air() => sends_frames(),
             _ => sends_frames().or_else(|| first(Player::is_accepted)),
         };
         let kept = better.map(|at| self.candidates.swap_remove(at));
-        if kept.is_none() && self.tuned.as_ref().is_none_or(Player::is_waiting) {
+        if kept.is_none() && !self.tuned.as_ref().is_some_and(Player::is_busy) {
             return;
         }
         if let Some(kept) = kept {

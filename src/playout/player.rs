@@ -299,6 +299,11 @@ impl Player {
         matches!(self.phase, Phase::Joining { low: None, .. }) || self.is_off_air()
     }
 
+    /// Whether it has to be left alone as yet: its frames are on air, or some that it decided were not polled.
+    pub fn is_busy(&self) -> bool {
+        !self.is_waiting() || self.queue.has_frames()
+    }
+
     /// How many packets speak for it while it is not accepted.
     pub fn evidence(&self) -> usize {
         self.evidence.count()

@@ -85,6 +85,11 @@ impl Queue {
         Some(output)
     }
 
+    /// Whether a frame that was decided is still to be told.
+    pub(super) fn has_frames(&self) -> bool {
+        self.entries.iter().any(|entry| entry.index().is_some())
+    }
+
     /// Whether the payload of `index`, which was decided, is still to be told: indices are told in order.
     pub(super) fn needs(&self, index: FrameIndex) -> bool {
         self.entries
