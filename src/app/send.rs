@@ -20,7 +20,7 @@ use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
 use crate::io::terminal::sanitize;
 use crate::media::opus::EncoderConfig;
 use crate::playout::statistics::Statistics;
-use crate::station::node::Event;
+use crate::station::node::{Event, Repaired};
 use crate::time::Instant;
 use crate::wire::FRAME;
 use crate::wire::control::Message;
@@ -321,7 +321,10 @@ impl Sender<'_> {
                 Ok(Message::Repair(repair)) => match MediaPacket::parse(&repair.packet) {
                     Ok(packet) => {
                         let group = received.channel == Channel::Control;
-                        self.member.hear_repair(received.from, &packet, group, now);
+                        let heard = (self.member).hear_repair(received.from, &packet, group, now);
+                        if heard == Repaired::Refused {
+                            self.statistics.reject("unasked");
+                        }
                     }
                     Err(error) => self.statistics.reject(error.reason()),
                 },

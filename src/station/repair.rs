@@ -10,5 +10,5 @@
 mod answering;
 mod asking;
 
-pub use answering::{Answer, Answerer};
+pub use answering::{Answer, Answerer, Requester};
 pub use asking::{Asker, REORDER_WAIT};

@@ -1,6 +1,7 @@
 //! An enemy floods the media and the control port, with garbage and with requests and repairs as ours look. Who notices?
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use lanradio::wire::FrameIndex;
 use lanradio::wire::control::Message;
@@ -8,7 +9,8 @@ use lanradio::wire::ids::{NodeId, StationId};
 use lanradio::wire::repair::{Nack, Repair};
 
 use crate::garbage::{flood, garbage};
-use crate::heard::{assert_heard, count};
+use crate::heard::{assert_heard, count, rejected_by};
+use crate::losses::{Lossy, assert_counted};
 use crate::report::Goal;
 use crate::song::Song;
 use crate::station::{Roster, SENDER, Station};
@@ -186,19 +188,88 @@ fn flood_of_20000_packets_a_second_is_not_heard_and_takes_no_memory() {
     assert!(stolen.packets <= most, "{stolen:?} of {on_air} frames");
 }
 
-/// The group and every node, at the media and the control port, and where nodes send from.
+/// The media and the control port of the group, to which most of it goes, and where nodes send from.
 fn targets(station: &Station, leader: SocketAddr) -> Vec<SocketAddr> {
-    let ips = [GROUP]
-        .into_iter()
-        .chain((0..station.nodes.len()).map(|host| station.host(host).ip));
-    let ports = |ip: Ipv4Addr| [5004, 5006].map(|port| SocketAddr::from((ip, port)));
-    let mut targets: Vec<_> = ips.flat_map(ports).collect();
-    targets.push(leader);
+    let own = own_sockets(station, leader);
+    let group = [5004, 5006].map(|port| SocketAddr::from((GROUP, port)));
+    let times = 4 * own.len() / group.len();
+    group.repeat(times).into_iter().chain(own).collect()
+}
+
+/// Where nodes send from, the leader first.
+fn own_sockets(station: &Station, leader: SocketAddr) -> Vec<SocketAddr> {
+    let mut own_sockets = vec![leader];
     for host in station.listeners() {
         let own = station.host(host).ip;
         let mut sent = station.taps.at_host(host);
         sent.retain(|packet| packet.from.ip() == own);
-        targets.extend(sent.last().map(|packet| packet.from));
+        own_sockets.extend(sent.last().map(|packet| packet.from));
     }
-    targets
+    own_sockets
+}
+
+/// Ports that a stranger asks from, and questions per second from each of them to each node, and to the group.
+const PORTS: usize = 24;
+const QUESTIONS: u64 = 20;
+
+#[test]
+fn strangers_that_ask_for_everything_keep_no_repair_from_the_listeners() {
+    let seconds = times(6, 20);
+    let Some(mut station) = Station::alone(&Song::of(seconds + 4), ROSTER) else {
+        return;
+    };
+    station.sleep_until_s(1.5);
+    let lossy = Lossy::start(&station, station.plain(), 50);
+    let newest = station.frames().pop().unwrap();
+    let group = SocketAddr::from((GROUP, 5006));
+    let targets: Vec<_> = (own_sockets(&station, newest.from).into_iter())
+        .chain([group])
+        .collect();
+    let sockets: Vec<_> = (0..PORTS)
+        .map(|_| station.host(station.spare(0)).socket())
+        .collect();
+    let began = Instant::now();
+    for tick in 0..seconds as u64 * QUESTIONS {
+        // What was on air lately, the same from all ports.
+        let first = station.frames().len() as u64 - 66;
+        let nack = Message::Nack(Nack {
+            station: StationId(newest.ssrc),
+            node: NodeId(tick << 32 | 1),
+            first: FrameIndex(first),
+            bitmap: u64::MAX,
+        });
+        for (socket, target) in sockets
+            .iter()
+            .flat_map(|socket| targets.iter().map(move |target| (socket, target)))
+        {
+            let _ = socket.send_to(&nack.to_bytes(), target);
+        }
+        let next = began + Duration::from_secs(1) * (tick as u32 + 1) / QUESTIONS as u32;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    station.end(&[]);
+    let wire = station.wire();
+    station.assert_undisturbed(&wire);
+    let traffic = station.taps.sent();
+    println!(
+        "{} repairs to one, {} to the group, {} frames",
+        traffic.unicast.packets,
+        traffic.multicast.packets,
+        wire.len()
+    );
+    for (host, dropped) in &lossy.dropped(&wire) {
+        assert_eq!(assert_heard(&station, *host, &wire), 0, "host {host}");
+        assert_counted(&station, *host, dropped);
+    }
+    // Each holder has what it may send at first, and all that comes is within half of the stream and the heir's sixteenth of it.
+    let holders = 1 + ROSTER.heirs;
+    let most = wire.len() * 9 / 10 + holders * AT_FIRST;
+    let sent = traffic.repairs().packets;
+    assert!(sent <= most, "{sent} repairs of {} frames", wire.len());
+    // A question to the group is nobody's, and strangers are one however many ports they have: two listeners miss a frame seldom.
+    let most = wire.len() / 25;
+    assert!(traffic.multicast.packets <= most, "{traffic:?}");
+    for host in station.listeners() {
+        assert!(rejected_by(&station.nodes[host], "nack_to_group") > 0);
+    }
 }

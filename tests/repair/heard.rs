@@ -88,6 +88,13 @@ pub(crate) fn count(node: &Node, field: &str) -> usize {
     node.last_stat(field) as usize
 }
 
+/// How much of one kind a node refused, by its last statistics.
+pub(crate) fn rejected_by(node: &Node, reason: &str) -> u64 {
+    let stats = node.events_named("stats");
+    let last = stats.last().expect("stats");
+    last["rejected_by"][reason].as_u64().unwrap_or_default()
+}
+
 /// The blocks of a range that are not as expected.
 pub(crate) fn wrong_in(heard: &[Block], expected: &[Block], range: Range<usize>) -> Vec<usize> {
     let wrong = reference::different(&heard[range.clone()], &expected[range.clone()]);

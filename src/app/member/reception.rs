@@ -21,6 +21,10 @@ impl Member {
     pub fn hear_control(&mut self, received: &Received, message: &Message, now: Instant) {
         let ours = self.node.expected().station;
         let is_unicast = received.channel == Channel::Unicast;
+        if matches!(message, Message::Nack(_)) && !is_unicast {
+            // Who asks everybody would be answered by everybody.
+            return self.node.count_rejected("nack_to_group");
+        }
         let heard = match message {
             Message::Heartbeat(beat) if Some(beat.station) == ours => match is_unicast {
                 true => Some(Heard::Answer),

@@ -16,7 +16,7 @@ use super::{CUSHION_FRAMES, Frames, Node, Output};
 use crate::playout::player::PREROLL;
 use crate::playout::store::Missing;
 use crate::station::programme::{KEPT_FRAMES, Programme};
-use crate::station::repair::{Answerer, Asker, REORDER_WAIT};
+use crate::station::repair::{Answerer, Asker, REORDER_WAIT, Requester};
 use crate::time::Instant;
 use crate::wire::control::{EndReason, Message};
 use crate::wire::election::SILENT_AFTER;
@@ -137,10 +137,17 @@ impl Node {
 
     /// Another node has missed frames.
     pub(super) fn hear_nack(&mut self, from: SocketAddr, nack: Nack) {
-        if nack.station != self.config.station || nack.node == self.config.node {
+        if nack.node == self.config.node {
             return;
         }
+        if nack.station != self.config.station {
+            return self.count_rejected("other_station");
+        }
         let held = self.repairable();
+        let from = Requester {
+            addr: from,
+            is_known: self.roster.peers().any(|(_, peer)| peer.addr == from),
+        };
         let answerer = &mut self.repairing.answerer;
         answerer.handle_nack(from, nack.frames(), &held, self.latest);
         self.fed = true;
@@ -231,16 +238,18 @@ impl Node {
 
     fn answer_nacks(&mut self, frames: &dyn Frames) {
         let held = self.repairable();
-        let answers = self.repairing.answerer.answers(self.latest);
+        let mut answerer = std::mem::take(&mut self.repairing.answerer);
+        let here = |index| held.contains(&index) && self.repair_of(index, frames).is_some();
+        let answers = answerer.answers(here, self.latest);
+        self.repairing.answerer = answerer;
         // What is not sent is asked for again; whoever wonders why a listener has holes finds it here.
         (0..self.repairing.answerer.take_refused())
             .for_each(|_| self.count_rejected("repair_budget"));
         for answer in answers {
-            let on_air = held.contains(&answer.index);
-            let packet = on_air.then(|| self.repair_of(answer.index, frames));
+            let packet = self.repair_of(answer.index, frames);
             if self.has(Flaw::RepairsOnTheMediaPort) {
-                self.outputs.extend(packet.flatten().map(Output::Media));
-            } else if let Some(packet) = packet.flatten() {
+                self.outputs.extend(packet.map(Output::Media));
+            } else if let Some(packet) = packet {
                 self.send_control(answer.to, &Message::Repair(Repair { packet }));
             }
         }

@@ -3,13 +3,16 @@
 //! A question waits for a moment: if others ask for the same frame, one answer to the group serves them all. What can be answered
 //! is counted in frames: each frame that is on air earns a part of a repair, and what was not needed is saved up to a limit, from
 //! which a listener that tunes in gets its first half second at once. When it runs short, frames that many miss
-//! go first, and nobody gets more than its share. What is not on air (any more, or yet) costs nothing, and what is asked
-//! for in vain is forgotten: it will be asked for again.
+//! go first, and nobody gets more than its share. What is not on air (any more, or yet) or not here costs nothing, and what is
+//! asked for in vain is forgotten: it will be asked for again.
+//!
+//! A share is a machine's, whatever ports it asks from, and all that are no nodes of this station have one together: whoever
+//! asks for everything under a hundred names gets no more than one listener.
 //!
 //! What another holder sends to the group counts here, too: together they stay within what one may send.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -42,20 +45,22 @@ const MAX_EARNING: u64 = 50;
 const SEVERAL: usize = 2;
 /// The same, if the group was answered before: what does not reach some that way may reach them by another.
 const SEVERAL_AGAIN: usize = 4;
+/// So often the group is answered. Whoever still asks then does not hear what is sent to it.
+const MAX_TO_GROUP: u8 = 2;
 /// For how long it is remembered that the group was answered.
 const REMEMBERED: Duration = Duration::from_secs(1);
 /// Frames that are asked for at the same time: more than the longest buffer.
 const MAX_REQUESTED: usize = 512;
 /// Those that ask for one frame, by name; of more it is enough to know that they are many.
 const MAX_NAMED: usize = 8;
-/// Askers that are told apart.
-const MAX_ASKERS: usize = 256;
+/// Accounts that are kept.
+const MAX_ACCOUNTS: usize = 256;
 /// What serves more than so many is never refused for the sake of others: half of what can be saved is kept from a repair that serves
 /// one, a quarter from one that serves two, and so on.
 const MOST_RESERVED_FOR: usize = 5;
-/// It is short when this part of what can be saved is left.
+/// It is short when this part of what can be saved, and what is reserved, is left.
 const SHORT: u64 = 4;
-/// Shares are counted per second.
+/// Shares are per second. Who has not asked for so long does not share.
 const SECOND: Duration = Duration::from_secs(1);
 /// Repairs that everybody gets in a second, however many ask.
 const LEAST_SHARE: u64 = 2;
@@ -69,29 +74,57 @@ pub struct Answer {
     pub to: Option<SocketAddr>,
 }
 
+/// Whose share a repair is: a machine's that has nodes of this station, or all others' together.
+type Account = Option<IpAddr>;
+
+/// Who asks, and whose share that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requester {
+    /// Where to answer.
+    pub addr: SocketAddr,
+    /// Whether this is a node of this station.
+    pub is_known: bool,
+}
+
+impl Requester {
+    fn account(self) -> Account {
+        self.is_known.then_some(self.addr.ip())
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Request {
-    askers: Vec<SocketAddr>,
+    askers: Vec<Requester>,
     answer_at: Instant,
 }
 
-/// What one asker got in this second.
+impl Request {
+    /// How many machines one answer to the group serves; strangers are one.
+    fn serves(&self) -> usize {
+        let accounts: BTreeSet<Account> = self.askers.iter().map(|asker| asker.account()).collect();
+        accounts.len()
+    }
+}
+
+/// What is left of somebody's share.
 #[derive(Clone, Copy, Debug)]
-struct Asker {
+struct Share {
     asked_at: Instant,
-    since: Instant,
-    repairs: u64,
+    filled_at: Instant,
+    left: u64,
 }
 
 /// What one holder answers. See the module.
 #[derive(Debug)]
 pub struct Answerer {
     requests: BTreeMap<FrameIndex, Request>,
-    askers: BTreeMap<SocketAddr, Asker>,
-    /// Frames that the group got, and when.
-    to_group: BTreeMap<FrameIndex, Instant>,
+    shares: BTreeMap<Account, Share>,
+    /// Frames that the group got, when at last and how often.
+    to_group: BTreeMap<FrameIndex, (Instant, u8)>,
     credit: u64,
     most: u64,
+    /// What one that tunes in needs, and the most that is kept of a share.
+    tuning_in: u64,
     top: Option<FrameIndex>,
     /// Repairs that were not sent, for want of credit or of room.
     refused: u64,
@@ -101,10 +134,11 @@ impl Default for Answerer {
     fn default() -> Answerer {
         Answerer {
             requests: BTreeMap::new(),
-            askers: BTreeMap::new(),
+            shares: BTreeMap::new(),
             to_group: BTreeMap::new(),
             credit: AT_FIRST,
             most: LEAST_SAVED,
+            tuning_in: LEAST_SAVED / TUNING_IN,
             top: None,
             refused: 0,
         }
@@ -118,8 +152,9 @@ impl Answerer {
         let new = self.top.map_or(0, |before| top.since(before));
         self.top = self.top.max(Some(top));
         self.most = LEAST_SAVED.max(needed * TUNING_IN * COST);
+        self.tuning_in = self.most / TUNING_IN;
         if new > 0 {
-            let earned = earned(self.active(now)) * new.min(MAX_EARNING);
+            let earned = earned(self.active(now).0) * new.min(MAX_EARNING);
             let earned = if stands_by {
                 earned / STANDING_BY
             } else {
@@ -132,7 +167,7 @@ impl Answerer {
     /// `from` asks for these frames. Those outside of `held` cost nothing.
     pub fn handle_nack(
         &mut self,
-        from: SocketAddr,
+        from: Requester,
         frames: impl Iterator<Item = FrameIndex>,
         held: &Range<FrameIndex>,
         now: Instant,
@@ -153,7 +188,7 @@ impl Answerer {
                 }
             }
         }
-        self.know(from, now);
+        self.know(from.account(), now);
     }
 
     /// Another holder has sent this frame to the group.
@@ -163,30 +198,40 @@ impl Answerer {
         self.remember(index, now);
     }
 
-    /// What is to be sent now.
-    pub fn answers(&mut self, now: Instant) -> Vec<Answer> {
-        self.to_group.retain(|_, at| now.since(*at) < REMEMBERED);
+    /// What is to be sent now, of the frames that are `here`.
+    pub fn answers(&mut self, here: impl Fn(FrameIndex) -> bool, now: Instant) -> Vec<Answer> {
+        self.to_group
+            .retain(|_, (at, _)| now.since(*at) < REMEMBERED);
         let requests = std::mem::take(&mut self.requests);
         let (due, later): (BTreeMap<_, _>, _) =
             (requests.into_iter()).partition(|(_, request)| request.answer_at <= now);
         self.requests = later;
-        let mut due: Vec<(FrameIndex, Request)> = due.into_iter().collect();
+        let due = due.into_iter().filter(|(index, _)| here(*index));
+        let mut due: Vec<(FrameIndex, Request)> = due.collect();
         // What most miss first; then in order.
-        due.sort_by_key(|(index, request)| (std::cmp::Reverse(request.askers.len()), *index));
+        due.sort_by_key(|(index, request)| (std::cmp::Reverse(request.serves()), *index));
         let mut answers = Vec::new();
         for (index, request) in due {
-            let again = self.to_group.contains_key(&index);
-            let several = if again { SEVERAL_AGAIN } else { SEVERAL };
-            if request.askers.len() >= several {
-                if self.spend(&request.askers, now) {
+            let several = match self.to_group.get(&index) {
+                None => SEVERAL,
+                Some((_, times)) if *times < MAX_TO_GROUP => SEVERAL_AGAIN,
+                Some(_) => usize::MAX,
+            };
+            if request.serves() >= several {
+                if self.spend(&request, now) {
                     self.remember(index, now);
                     answers.push(Answer { index, to: None });
                 }
                 continue;
             }
             for asker in request.askers {
-                if self.spend(&[asker], now) {
-                    let to = Some(asker);
+                let answer_at = request.answer_at;
+                let alone = Request {
+                    askers: vec![asker],
+                    answer_at,
+                };
+                if self.spend(&alone, now) {
+                    let to = Some(asker.addr);
                     answers.push(Answer { index, to });
                 }
             }
@@ -205,29 +250,31 @@ impl Answerer {
         std::mem::take(&mut self.refused)
     }
 
-    /// Whether one repair for these may be sent; it is, then.
-    fn spend(&mut self, askers: &[SocketAddr], now: Instant) -> bool {
-        let is_short = self.credit < self.most / SHORT;
-        let is_reserved = self.credit < COST + self.reserved(askers.len(), now);
-        let share = self.share(now);
-        let within = |asker: &SocketAddr| {
-            let known = self.askers.get(asker);
-            known.is_some_and(|known| now.since(known.since) >= SECOND || known.repairs < share)
-        };
-        let payer = askers.iter().find(|asker| within(asker)).copied();
-        if is_reserved || is_short && payer.is_none() {
+    /// Whether a repair for these may be sent; it is, then.
+    fn spend(&mut self, request: &Request, now: Instant) -> bool {
+        let reserved = self.reserved(request.serves(), now);
+        let (known, strangers) = self.active(now);
+        let is_short = known + strangers > 1 && self.credit < reserved + self.most / SHORT;
+        let (per_second, most) = (self.per_second(now), self.tuning_in);
+        let mut payer = None;
+        for asker in &request.askers {
+            let Some(share) = self.shares.get_mut(&asker.account()) else {
+                continue;
+            };
+            share.fill(per_second, most, now);
+            if share.left >= COST {
+                payer = Some(asker.account());
+                break;
+            }
+        }
+        if self.credit < COST + reserved || is_short && payer.is_none() {
             self.refused += 1;
             return false;
         }
         self.credit -= COST;
-        if let Some(known) = payer
-            .or(askers.first().copied())
-            .and_then(|payer| self.askers.get_mut(&payer))
-        {
-            if now.since(known.since) >= SECOND {
-                (known.since, known.repairs) = (now, 0);
-            }
-            known.repairs += 1;
+        let payer = payer.or_else(|| Some(request.askers.first()?.account()));
+        if let Some(share) = payer.and_then(|payer| self.shares.get_mut(&payer)) {
+            share.left = share.left.saturating_sub(COST);
         }
         true
     }
@@ -235,49 +282,63 @@ impl Answerer {
     /// What has to be left after a repair that serves so many. Where many ask, there is enough for some only, and what is spent on one
     /// is missed by several a moment later.
     fn reserved(&self, serves: usize, now: Instant) -> u64 {
-        if self.active(now) <= FEW || serves > MOST_RESERVED_FOR {
+        if self.active(now).0 <= FEW || serves > MOST_RESERVED_FOR {
             return 0;
         }
         self.most >> serves
     }
 
     /// What everybody gets in a second when it is short.
-    fn share(&self, now: Instant) -> u64 {
-        let active = self.active(now);
-        if active < 2 {
-            return u64::MAX; // nobody else is there
-        }
+    fn per_second(&self, now: Instant) -> u64 {
+        let (known, strangers) = self.active(now);
         let frames = SECOND.as_micros() as u64 / FRAME_MICROS;
-        let per_second = earned(active) * frames / COST;
-        LEAST_SHARE.max(per_second / active)
+        let all = earned(known) * frames;
+        (LEAST_SHARE * COST).max(all / (known + strangers).max(1))
     }
 
-    /// How many ask at this time.
-    fn active(&self, now: Instant) -> u64 {
-        let active = (self.askers.values()).filter(|asker| now.since(asker.asked_at) < SECOND);
-        active.count() as u64
+    /// How many machines with nodes of this station ask at this time, and whether strangers do (1).
+    fn active(&self, now: Instant) -> (u64, u64) {
+        let active = (self.shares.iter()).filter(|(_, share)| now.since(share.asked_at) < SECOND);
+        let (known, strangers): (Vec<_>, Vec<_>) =
+            active.partition(|(account, _)| account.is_some());
+        (known.len() as u64, strangers.len() as u64)
     }
 
-    fn know(&mut self, from: SocketAddr, now: Instant) {
-        if self.askers.len() >= MAX_ASKERS && !self.askers.contains_key(&from) {
-            (self.askers).retain(|_, asker| now.since(asker.asked_at) < SECOND);
-            if self.askers.len() >= MAX_ASKERS {
+    fn know(&mut self, account: Account, now: Instant) {
+        if self.shares.len() >= MAX_ACCOUNTS && !self.shares.contains_key(&account) {
+            (self.shares).retain(|_, share| now.since(share.asked_at) < SECOND);
+            if self.shares.len() >= MAX_ACCOUNTS {
                 return; // one of a crowd: it gets what those that are known leave over
             }
         }
-        let known = self.askers.entry(from).or_insert(Asker {
+        let left = self.tuning_in;
+        let share = self.shares.entry(account).or_insert(Share {
             asked_at: now,
-            since: now,
-            repairs: 0,
+            filled_at: now,
+            left,
         });
-        known.asked_at = now;
+        share.asked_at = now;
     }
 
     fn remember(&mut self, index: FrameIndex, now: Instant) {
         if self.to_group.len() >= MAX_REQUESTED {
             self.to_group.pop_first();
         }
-        self.to_group.insert(index, now);
+        let (at, times) = self.to_group.entry(index).or_insert((now, 0));
+        (*at, *times) = (now, times.saturating_add(1));
+    }
+}
+
+impl Share {
+    /// Time has passed: `per_second` of it makes no more than `most`.
+    fn fill(&mut self, per_second: u64, most: u64, now: Instant) {
+        let passed = now.since(self.filled_at).min(SECOND * 60).as_micros() as u64;
+        let filled = passed * per_second / SECOND.as_micros() as u64;
+        // What is not enough for one yet still counts.
+        if filled > 0 {
+            self.left = most.min(self.left + filled);
+            self.filled_at = now;
+        }
     }
 }
 
@@ -303,13 +364,24 @@ mod tests {
         Instant::from_micros(1_000_000_000 + ms * 1_000)
     }
 
-    fn asker(number: u32) -> SocketAddr {
+    fn asker(number: u32) -> Requester {
         let [a, b, c, d] = (0x0a00_0000 + number).to_be_bytes();
-        SocketAddr::from(([a, b, c, d], 40_000))
+        Requester {
+            addr: SocketAddr::from(([a, b, c, d], 40_000)),
+            is_known: true,
+        }
+    }
+
+    /// Somebody who is no node of this station.
+    fn stranger(number: u16) -> Requester {
+        Requester {
+            addr: SocketAddr::from(([10, 9, (number % 3) as u8, 9], 1_024 + number)),
+            is_known: false,
+        }
     }
 
     fn unicast(index: u64, number: u32) -> Answer {
-        let to = Some(asker(number));
+        let to = Some(asker(number).addr);
         Answer {
             index: FrameIndex(index),
             to,
@@ -327,6 +399,10 @@ mod tests {
         fn asks(&mut self, number: u32, frames: impl IntoIterator<Item = u64>, now: Instant) {
             let frames = frames.into_iter().map(FrameIndex);
             self.handle_nack(asker(number), frames, &HELD, now);
+        }
+
+        fn answers_all(&mut self, now: Instant) -> Vec<Answer> {
+            self.answers(|_| true, now)
         }
 
         /// So many frames have been on air since.
@@ -349,11 +425,11 @@ mod tests {
         let mut answerer = Answerer::default();
         answerer.asks(1, [1_100, 1_102], at_ms(0));
         assert_eq!(answerer.poll_timeout(), Some(at_ms(0) + GATHER));
-        assert_eq!(answerer.answers(at_ms(0) + GATHER - MICRO), []);
-        let answers = answerer.answers(at_ms(0) + GATHER);
+        assert_eq!(answerer.answers_all(at_ms(0) + GATHER - MICRO), []);
+        let answers = answerer.answers_all(at_ms(0) + GATHER);
         assert_eq!(answers, [unicast(1_100, 1), unicast(1_102, 1)]);
         assert_eq!(answerer.poll_timeout(), None);
-        assert_eq!(answerer.answers(at_ms(9)), []);
+        assert_eq!(answerer.answers_all(at_ms(9)), []);
     }
 
     #[test]
@@ -362,12 +438,12 @@ mod tests {
         let before = answerer.credit;
         answerer.asks(1, [0, 999, 1_500, 1_501, u64::MAX], at_ms(0));
         assert_eq!(
-            (answerer.poll_timeout(), answerer.answers(at_ms(3))),
+            (answerer.poll_timeout(), answerer.answers_all(at_ms(3))),
             (None, Vec::new())
         );
         assert_eq!((answerer.credit, answerer.take_refused()), (before, 0));
         answerer.asks(1, [1_000, 1_499], at_ms(5));
-        assert_eq!(answerer.answers(at_ms(8)).len(), 2);
+        assert_eq!(answerer.answers_all(at_ms(8)).len(), 2);
         assert_eq!(answerer.credit, before - 2 * COST);
     }
 
@@ -379,7 +455,7 @@ mod tests {
         answerer.asks(3, [1_102], at_ms(2));
         answerer.asks(3, [1_102], at_ms(2));
         let before = answerer.credit;
-        let answers = answerer.answers(at_ms(3));
+        let answers = answerer.answers_all(at_ms(3));
         assert_eq!(answers, [group(1_102), group(1_101), unicast(1_100, 1)]);
         assert_eq!(answerer.credit, before - 3 * COST);
     }
@@ -389,9 +465,9 @@ mod tests {
         let answered = |again: u32, at: Instant| {
             let mut answerer = Answerer::default();
             (1..=5).for_each(|number| answerer.asks(number, [1_100], at_ms(0)));
-            assert_eq!(answerer.answers(at_ms(3)), [group(1_100)]);
+            assert_eq!(answerer.answers_all(at_ms(3)), [group(1_100)]);
             (1..=again).for_each(|number| answerer.asks(number, [1_100], at));
-            answerer.answers(at + GATHER)
+            answerer.answers_all(at + GATHER)
         };
         let soon = at_ms(20);
         assert_eq!(answered(1, soon), [unicast(1_100, 1)]);
@@ -403,16 +479,83 @@ mod tests {
     }
 
     #[test]
+    fn whoever_still_asks_when_the_group_got_it_twice_is_answered_by_itself_however_many_they_are()
+    {
+        let mut answerer = Answerer::default();
+        for ms in [0, 20] {
+            (1..=6).for_each(|number| answerer.asks(number, [1_100], at_ms(ms)));
+            assert_eq!(answerer.answers_all(at_ms(ms + 3)), [group(1_100)]);
+        }
+        (1..=6).for_each(|number| answerer.asks(number, [1_100], at_ms(40)));
+        let each = [1, 2, 3, 4, 5, 6].map(|number| unicast(1_100, number));
+        assert_eq!(answerer.answers_all(at_ms(43)), each);
+    }
+
+    #[test]
+    fn what_is_not_here_costs_nothing_and_is_not_said_to_be_sent() {
+        let mut answerer = Answerer::default();
+        let before = answerer.credit;
+        for number in 1..=3 {
+            answerer.asks(number, [1_100, 1_101], at_ms(0));
+        }
+        let here = |index| index != FrameIndex(1_100);
+        assert_eq!(answerer.answers(here, at_ms(3)), [group(1_101)]);
+        assert_eq!(answerer.credit, before - COST);
+        // It comes meanwhile.
+        (1..=3).for_each(|number| answerer.asks(number, [1_100], at_ms(20)));
+        assert_eq!(answerer.answers_all(at_ms(23)), [group(1_100)]);
+    }
+
+    #[test]
+    fn strangers_keep_nothing_from_those_that_belong_whatever_ports_they_ask_from() {
+        // Listeners, in how many frames each of them loses one, and how many of all it asked for it gets at least, in percent.
+        for (listeners, loses, gets) in [(1u32, 5, 100), (3, 10, 100), (8, 20, 90), (20, 50, 90)] {
+            for ports in [1, 12, 1_000] {
+                let mut answerer = Answerer::default();
+                let (mut asked, mut got) = (0, 0);
+                for n in 0..1_500u64 {
+                    let now = at_ms(n * 20);
+                    answerer.earns(1, now);
+                    for port in 0..10 {
+                        let from = stranger(((n * 10 + port) % ports) as u16);
+                        let frames = (1_000..1_065).map(FrameIndex);
+                        answerer.handle_nack(from, frames, &HELD, now);
+                    }
+                    for number in (0..listeners).filter(|k| (n + u64::from(k * 7)) % loses == 0) {
+                        answerer.asks(number, [1_100 + n % 300 + u64::from(number)], now);
+                        asked += 1;
+                    }
+                    let answers = answerer.answers_all(now + GATHER);
+                    let belongs = |to: SocketAddr| (0..listeners).any(|k| asker(k).addr == to);
+                    got += answers
+                        .iter()
+                        .filter(|answer| answer.to.is_none_or(belongs))
+                        .map(|answer| match answer.to {
+                            Some(_) => 1,
+                            None => 2,
+                        })
+                        .sum::<usize>();
+                }
+                let percent = got * 100 / asked;
+                assert!(
+                    percent >= gets,
+                    "{ports} ports, {listeners} listeners: {percent} %"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_another_holder_sends_to_the_group_is_not_sent_again_and_counts() {
         let mut answerer = Answerer::default();
         let before = answerer.credit;
         (1..=2).for_each(|number| answerer.asks(number, [1_100, 1_101], at_ms(0)));
         answerer.handle_group_repair(FrameIndex(1_100), at_ms(2));
-        assert_eq!(answerer.answers(at_ms(3)), [group(1_101)]);
+        assert_eq!(answerer.answers_all(at_ms(3)), [group(1_101)]);
         assert_eq!(answerer.credit, before - 2 * COST);
         // It reached all but one.
         answerer.asks(2, [1_100], at_ms(20));
-        assert_eq!(answerer.answers(at_ms(23)), [unicast(1_100, 2)]);
+        assert_eq!(answerer.answers_all(at_ms(23)), [unicast(1_100, 2)]);
         // More than there is cannot be owed.
         (0..1_000).for_each(|n| answerer.handle_group_repair(FrameIndex(n), at_ms(30)));
         assert_eq!(answerer.credit, 0);
@@ -474,14 +617,14 @@ mod tests {
     fn without_credit_nothing_is_sent_and_what_was_refused_is_counted() {
         let mut answerer = spent(at_ms(0));
         answerer.asks(1, [1_100, 1_101], at_ms(0));
-        assert_eq!(answerer.answers(at_ms(3)), []);
+        assert_eq!(answerer.answers_all(at_ms(3)), []);
         assert_eq!(
             (answerer.take_refused(), answerer.poll_timeout()),
             (2, None)
         );
         answerer.earns(3, at_ms(60));
         answerer.asks(1, [1_100, 1_101], at_ms(60));
-        assert_eq!(answerer.answers(at_ms(63)), [unicast(1_100, 1)]);
+        assert_eq!(answerer.answers_all(at_ms(63)), [unicast(1_100, 1)]);
     }
 
     #[test]
@@ -496,9 +639,9 @@ mod tests {
             if n % 10 == 0 {
                 answerer.asks(2, [1_400 + n % 100], now);
             }
-            for answer in answerer.answers(now + GATHER) {
+            for answer in answerer.answers_all(now + GATHER) {
                 match answer.to {
-                    Some(to) if to == asker(2) => little += 1,
+                    Some(to) if to == asker(2).addr => little += 1,
                     _ => much += 1,
                 }
             }
@@ -519,7 +662,7 @@ mod tests {
                 answerer.requests.clear();
                 answerer.credit = credit * COST;
                 (1..=serves).for_each(|number| answerer.asks(number, [1_100], at_ms(0)));
-                let sent = !answerer.answers(at_ms(3)).is_empty();
+                let sent = !answerer.answers_all(at_ms(3)).is_empty();
                 assert_eq!(sent, is_sent, "{credit} repairs are left for {serves}");
             }
         }
@@ -532,9 +675,9 @@ mod tests {
             answerer.handle_on_air(FrameIndex(1_499), 33, false, at_ms(0));
             answerer.earns(200, at_ms(0));
             (0..others).for_each(|number| answerer.asks(10 + number, [1_000], at_ms(0)));
-            answerer.answers(at_ms(3));
+            answerer.answers_all(at_ms(3));
             answerer.asks(1, 1_467..1_500, at_ms(5));
-            assert_eq!(answerer.answers(at_ms(8)).len(), 33, "{others} others");
+            assert_eq!(answerer.answers_all(at_ms(8)).len(), 33, "{others} others");
         }
     }
 
@@ -546,9 +689,9 @@ mod tests {
             let now = at_ms(u64::from(n) / 100);
             answerer.asks(n, [1_000 + u64::from(n) % 500], now);
             if n % 100 == 0 {
-                answers += answerer.answers(now).len();
+                answers += answerer.answers_all(now).len();
             }
-            assert!(answerer.askers.len() <= MAX_ASKERS);
+            assert!(answerer.shares.len() <= MAX_ACCOUNTS);
         }
         assert!(answers as u64 <= AT_FIRST / COST, "{answers}");
         assert!(answerer.to_group.len() <= MAX_REQUESTED);
@@ -574,6 +717,9 @@ mod tests {
         // A second later, everybody is heard again.
         answerer.earns(1_000, at_ms(4_000));
         answerer.asks(7, [1_200], at_ms(4_000));
-        assert_eq!(answerer.answers(at_ms(4_000) + 5 * MS), [unicast(1_200, 7)]);
+        assert_eq!(
+            answerer.answers_all(at_ms(4_000) + 5 * MS),
+            [unicast(1_200, 7)]
+        );
     }
 }

@@ -92,20 +92,33 @@ fn frames_that_are_not_on_air_and_other_stations_are_not_answered() {
 }
 
 #[test]
-fn what_two_ask_for_goes_to_the_group_once() {
-    let mut bench = leader();
-    let now = bench.now;
-    for host in [4, 5] {
-        bench
-            .node
-            .handle_control(addr(host), &nack(90, 2), now, now);
+fn what_two_nodes_ask_for_goes_to_the_group_once_and_what_two_strangers_ask_for_does_not() {
+    for known in [true, false] {
+        let mut bench = leader();
+        let now = bench.now;
+        for host in [4, 5] {
+            let from = addr(host);
+            if known {
+                let hello = hello(NodeId(u64::from(host) << 32));
+                bench.node.handle_control(from, &hello, now, now);
+            }
+            bench.node.handle_control(from, &nack(90, 2), now, now);
+        }
+        bench.is_asked(5, &nack(91, 0));
+        let sent = bench.packets();
+        let mut repairs = bench.repairs();
+        let alone = (Some(addr(5)), sent[91].clone());
+        let at = repairs.iter().position(|repair| *repair == alone);
+        repairs.remove(at.expect("who misses more than the others gets it"));
+        let to_all = [None];
+        let to_each = [Some(addr(4)), Some(addr(5))];
+        let to: &[_] = if known { &to_all } else { &to_each };
+        let expected = [90, 92].into_iter().flat_map(|index: usize| {
+            let packet = sent[index].clone();
+            to.iter().map(move |to| (*to, packet.clone()))
+        });
+        assert_eq!(repairs, expected.collect::<Vec<_>>());
     }
-    bench.is_asked(5, &nack(91, 0));
-    let sent = bench.packets();
-    let to_group = [90, 92].map(|index: usize| (None, sent[index].clone()));
-    let mut repairs = bench.repairs();
-    assert_eq!(repairs.pop(), Some((Some(addr(5)), sent[91].clone())));
-    assert_eq!(repairs, to_group);
 }
 
 #[test]
@@ -157,6 +170,23 @@ fn who_followed_a_programme_that_is_over_answers_for_its_last_frames_too() {
     );
 }
 
+/// A node that could lead says so.
+fn hello(node: NodeId) -> Message {
+    let standing = Standing {
+        standby: true,
+        eligible: true,
+        ..Standing::default()
+    };
+    Message::Hello(Hello {
+        node,
+        name: "hall".into(),
+        founding: false,
+        station: Some(STATION),
+        standing,
+        held_to: None,
+    })
+}
+
 /// A listener that holds nothing and follows a leader at host 1; an heir is at host 2.
 fn follower(standby: bool) -> (Bench, Bench) {
     let studio = Config {
@@ -178,20 +208,7 @@ fn follower(standby: bool) -> (Bench, Bench) {
         beat.succession.heirs = vec![NODE, PLAIN];
         hear(&mut bench, 1, &Message::Heartbeat(Box::new(beat)), at);
     }
-    let standing = Standing {
-        standby: true,
-        eligible: true,
-        ..Standing::default()
-    };
-    let hello = Message::Hello(Hello {
-        node: NODE,
-        name: "hall".into(),
-        founding: false,
-        station: Some(STATION),
-        standing,
-        held_to: None,
-    });
-    hear(&mut bench, 2, &hello, at_ms(1_000));
+    hear(&mut bench, 2, &hello(NODE), at_ms(1_000));
     (leader, bench)
 }
 
