@@ -16,6 +16,10 @@ use super::sockets::SocketError;
 /// Receive buffer to ask for: 20 s of a station, or a long stall under a flood.
 pub(crate) const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
+/// Send buffer to ask for: two listeners that tune in at once with the longest buffer get 516 repairs, one after the other, and
+/// the next frame of the stream must not find it full. (A packet counts for 1.3 kB and more; the system may give less.)
+const SEND_BUFFER_BYTES: usize = 1 << 20;
+
 /// A socket that receives `group` (with its port) on `interface`.
 pub(super) fn receiver(group: SocketAddr, interface: &Interface) -> Result<Socket, SocketError> {
     let open = |source| SocketError::Open {
@@ -52,6 +56,7 @@ pub(super) fn unicast(
     let open = |source| SocketError::Open { address, source };
     let socket = udp(address).map_err(open)?;
     set_receive_buffer(&socket);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
     let bound = socket.bind(&SockAddr::from(scoped(address, interface)));
     bound.map_err(|source| SocketError::Bind { address, source })?;
     send_on(&socket, source, interface, ttl).map_err(open)?;
