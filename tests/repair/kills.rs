@@ -1,4 +1,4 @@
-//! A tenth of all packets lost, and then the leader: who repairs when nobody leads?
+//! Packets are lost, and then the leader: who repairs when nobody leads?
 
 use std::ops::Range;
 
@@ -19,7 +19,7 @@ const ROSTER: Roster = Roster {
     silent: false,
 };
 
-/// A station of which some hosts lose a tenth, and whose leader is killed in the middle.
+/// A station of which some hosts lose packets, and whose leader is killed in the middle.
 struct Killed {
     station: Station,
     lossy: Lossy,
@@ -28,10 +28,14 @@ struct Killed {
 }
 
 impl Killed {
-    fn with_loss_at(hosts: fn(&Station) -> Range<usize>, seconds: usize) -> Option<Killed> {
+    fn with_loss(
+        per_cent: u32,
+        hosts: fn(&Station) -> Range<usize>,
+        seconds: usize,
+    ) -> Option<Killed> {
         let station = Station::start(&Song::of(seconds + 2), ROSTER)?;
         station.sleep_until_s(1.5);
-        let lossy = Lossy::start(&station, hosts(&station), 100);
+        let lossy = Lossy::start(&station, hosts(&station), per_cent * 10);
         let lossy_ns = crate::stalls::now_ns();
         station.sleep_until_s(1.5 + seconds as f64 / 2.0 + random_between(0.0, 0.1));
         let at_ns = station.kill(SENDER);
@@ -62,8 +66,13 @@ impl Killed {
         let of_heirs = station.heirs().map(|heir| station.taps.sent_by(heir));
         let by_heirs: usize = of_heirs.map(|sent| sent.repairs().packets).sum();
         println!("{by_heirs} repairs by heirs");
-        assert!(by_heirs > 0, "heirs repair when the leader is gone");
         let dropped = self.lossy.dropped(&wire);
+        // Where a dozen or less is lost, it may all have been before.
+        let lost: usize = dropped.iter().map(|(_, dropped)| dropped.len()).sum();
+        assert!(
+            by_heirs > 0 || lost <= 12,
+            "heirs repair when the leader is gone"
+        );
         let mut concealed = 0;
         for host in station.listeners() {
             concealed += assert_heard(station, host, &wire);
@@ -79,28 +88,49 @@ impl Killed {
     }
 }
 
-#[test]
-fn leader_killed_while_listeners_lose_a_tenth_is_not_heard() {
-    const TEST: &str = "killed_while_listeners_lose";
+/// Of the frames that two heirs and two listeners play in a minute, so many may be concealed at this loss.
+fn kill_while_listeners_lose(per_cent: u32, most_concealed: usize, test: &str) {
     let seconds = times(9, 60);
-    let Some(killed) = Killed::with_loss_at(Station::plain, seconds) else {
+    let Some(killed) = Killed::with_loss(per_cent, Station::plain, seconds) else {
         return;
     };
     let concealed = killed.assert_unheard(vec![Trouble::loss(killed.at_ns)]);
     figure(
-        "frames concealed at 10 % loss when the leader is killed, in a minute of four listeners",
+        &format!(
+            "frames concealed at {per_cent} % loss when the leader is killed, in a minute of four listeners"
+        ),
         ("", vec![concealed as f64]),
-        Some(Goal::AtMost(0.0)),
+        Some(Goal::AtMost(most_concealed as f64)),
         "–",
-        TEST,
+        test,
     );
-    assert_eq!(concealed, 0);
+    assert!(concealed <= most_concealed, "{concealed} concealed");
+}
+
+#[test]
+fn leader_killed_while_listeners_lose_a_hundredth_is_not_heard() {
+    kill_while_listeners_lose(1, 0, "killed_while_listeners_lose_a_hundredth");
+}
+
+#[test]
+fn leader_killed_while_listeners_lose_a_twentieth_is_not_heard() {
+    kill_while_listeners_lose(5, 0, "killed_while_listeners_lose_a_twentieth");
+}
+
+#[test]
+fn leader_killed_while_listeners_lose_a_tenth_is_not_heard() {
+    kill_while_listeners_lose(10, 0, "killed_while_listeners_lose_a_tenth");
+}
+
+#[test]
+fn leader_killed_while_listeners_lose_a_fifth_costs_a_frame_of_ten_thousand() {
+    kill_while_listeners_lose(20, 1, "killed_while_listeners_lose_a_fifth");
 }
 
 #[test]
 fn leader_killed_while_heirs_and_listeners_lose_a_tenth_is_not_heard() {
     let seconds = times(9, 60);
-    let Some(killed) = Killed::with_loss_at(Station::listeners, seconds) else {
+    let Some(killed) = Killed::with_loss(10, Station::listeners, seconds) else {
         return;
     };
     // Heirs that miss two frames in a row send them, rightly, for all that they know.

@@ -28,6 +28,8 @@ pub(crate) struct Traffic {
     pub(crate) media: Share,
     /// Requests.
     pub(crate) nacks: Share,
+    /// When.
+    pub(crate) nacked_ns: Vec<i64>,
     /// How many frames were requested, each as often as it was.
     pub(crate) nacked: usize,
     /// Answers to one host.
@@ -62,6 +64,7 @@ impl Traffic {
             _ => match Message::parse(&packet.payload) {
                 Ok(Message::Nack(nack)) => {
                     self.nacks.add(packet);
+                    self.nacked_ns.push(packet.at_ns);
                     self.nacked += nack.frames().count();
                 }
                 Ok(Message::Repair(repair)) => {
@@ -103,6 +106,7 @@ impl Traffic {
             all.packets += more.packets;
             all.bytes += more.bytes;
         }
+        self.nacked_ns.extend(other.nacked_ns);
         self.nacked += other.nacked;
         self.frames.extend(other.frames);
         self
