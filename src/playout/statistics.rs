@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use super::histogram::{LossBursts, RepairLatency};
 use super::store::Via;
-use crate::wire::report::{Lately, MAX_REPAIR_US, RepairTimes, Report, Totals};
+use crate::wire::report::{Bursts, Lately, MAX_REPAIR_US, RepairTimes, Report, Totals};
 
 /// Totals since the player was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl Statistics {
         }
     }
 
-    /// What a listener tells its leader of itself, but for its buffer and its copy of the programme.
+    /// What a listener tells its leader of itself, but for its jitter, its buffer and its copy of the programme.
     pub fn report(&self, lately: Lately) -> Report {
         let quantile_us = |q| {
             let latency = self.repair_latency.quantile(q)?;
@@ -140,9 +140,11 @@ impl Statistics {
                 duplicate: self.duplicate,
                 reordered: self.reordered,
                 underruns: self.underruns,
+                rejected: self.rejected_total(),
             },
             lately,
             longest_burst: u32::try_from(self.loss_bursts.longest()).unwrap_or(u32::MAX),
+            bursts: Bursts(self.loss_bursts.counts()),
             repair: repair.map(|(p50_us, p99_us)| RepairTimes { p50_us, p99_us }),
             ..Report::default()
         }
@@ -220,6 +222,8 @@ mod tests {
         let mut statistics = decided(&[1, 2, 3, 3, 4, 0, 1]);
         (statistics.late, statistics.duplicate) = (1, 5);
         (statistics.reordered, statistics.underruns) = (6, 7);
+        (0..8).for_each(|_| statistics.reject("stale_term"));
+        statistics.reject("too_old");
         let lately = Lately {
             frames: 5,
             missed: 2,
@@ -237,9 +241,11 @@ mod tests {
             duplicate: 5,
             reordered: 6,
             underruns: 7,
+            rejected: 9,
         };
         assert_eq!((report.totals, report.lately), (totals, lately));
         assert_eq!((report.listens, report.longest_burst), (true, 5));
+        assert_eq!(report.bursts, Bursts([0, 0, 0, 1, 0, 0, 0]));
         let times = report.repair.unwrap();
         for us in [times.p50_us, times.p99_us] {
             assert!((2_900..=3_100).contains(&us), "{times:?}");

@@ -64,6 +64,8 @@ fn a_listener_that_loses_a_tenth_is_named_with_what_it_loses_and_the_others_are_
         "{all} of {dropped}"
     );
     assert!((2..=8).contains(&count("longest_burst")), "{attic:#}");
+    let bursts = attic["loss_bursts"].as_object().unwrap();
+    assert!(bursts["1"].as_u64().unwrap() >= 20, "{attic:#}");
     let heard = attic["concealed_percent"].as_f64().unwrap() > 0.0;
     assert_eq!(attic["suffers"], heard, "{attic:#}");
     let half_ms = attic["repair_ms_p50"].as_f64().unwrap();
