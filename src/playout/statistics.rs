@@ -27,13 +27,14 @@ pub struct Statistics {
     pub repaired: u64,
     /// From this node's own copy.
     pub repaired_by_replica: u64,
-    /// By a repair for this node alone.
+    /// By a repair for this node alone, or copied for it because it hears nothing.
     pub repaired_by_unicast: u64,
     /// By a repair for several.
     pub repaired_by_multicast: u64,
     /// Blocks played without data.
     pub concealed: u64,
-    /// Further copies of a frame.
+    /// Further copies of a frame, by the stream or by a repair for this node alone: not repairs for several that it overheard
+    /// without having missed the frame, nor what its own copy had, too.
     pub duplicate: u64,
     /// First copies that came after a frame with a higher index.
     pub reordered: u64,
@@ -115,7 +116,7 @@ impl Statistics {
         match via {
             Via::Stream => None,
             Via::Replica => Some(&mut self.repaired_by_replica),
-            Via::Unicast => Some(&mut self.repaired_by_unicast),
+            Via::Unicast | Via::Fetched => Some(&mut self.repaired_by_unicast),
             Via::Multicast => Some(&mut self.repaired_by_multicast),
         }
     }
@@ -165,12 +166,13 @@ mod tests {
 
     use super::*;
 
-    const WAYS: [Option<Via>; 5] = [
+    const WAYS: [Option<Via>; 6] = [
         None,
         Some(Via::Stream),
         Some(Via::Replica),
         Some(Via::Unicast),
         Some(Via::Multicast),
+        Some(Via::Fetched),
     ];
 
     /// Statistics after these frames; every repair took 3 ms.
@@ -256,7 +258,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_equations_hold_and_stay_true_when_players_are_added_up(
-            one in prop::collection::vec(0usize..5, 0..200), two in prop::collection::vec(0usize..5, 0..200),
+            one in prop::collection::vec(0usize..6, 0..200), two in prop::collection::vec(0usize..6, 0..200),
         ) {
             // Bursts are counted from the first frame that came on, and when they have ended.
             let ended = |frames: &[usize]| [&[1], frames, &[1]].concat();

@@ -67,13 +67,13 @@ pub struct Totals {
     pub lost: u64,
     /// Frames that came from this node's own copy of the programme.
     pub repaired_by_replica: u64,
-    /// By a repair for this node alone.
+    /// By a repair for this node alone, or copied for it because it hears nothing.
     pub repaired_by_unicast: u64,
     /// By a repair for several.
     pub repaired_by_multicast: u64,
     /// Frames played without data.
     pub concealed: u64,
-    /// Further copies.
+    /// Further copies, by the stream or by a repair for this node alone.
     pub duplicate: u64,
     /// First copies that came after a frame with a higher index.
     pub reordered: u64,
