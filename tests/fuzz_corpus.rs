@@ -17,7 +17,7 @@ use lanradio::wire::foreign::ForeignPacket;
 use lanradio::wire::ids::Numbering;
 use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
 use lanradio::wire::repair::{Nack, Repair};
-use lanradio::wire::report::{Lately, NodeReport, RepairTimes, Report};
+use lanradio::wire::report::{Bursts, Lately, NodeReport, RepairTimes, Report};
 use lanradio::wire::rtcp;
 use lanradio::wire::{
     FrameIndex, NodeId, PlanDigest, RtpTimestamp, Slot, StationId, Term, TrackId,
@@ -246,6 +246,7 @@ fn control_seeds() -> Vec<Vec<u8>> {
                     concealed: 1,
                     ..Lately::default()
                 },
+                bursts: Bursts([20, 0, 1, 0, 0, 0, 0]),
                 repair: Some(RepairTimes {
                     p50_us: 2_000,
                     p99_us: 9_000,

@@ -123,7 +123,8 @@ impl World {
     }
 
     fn repair(&mut self, index: FrameIndex, twist: u8) {
-        let via = [Via::Replica, Via::Unicast, Via::Multicast][usize::from(twist % 3)];
+        let ways = [Via::Replica, Via::Unicast, Via::Multicast, Via::Fetched];
+        let via = ways[usize::from(twist % 4)];
         let payload = [0xfc, twist];
         let packet = World::packet(StationId(7), index, self.idle, twist, &payload);
         let asked = (twist >= 128).then(|| Duration::from_millis(u64::from(twist)));

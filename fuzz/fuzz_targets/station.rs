@@ -14,7 +14,9 @@ use lanradio::wire::election::{Ask, Confirm, Offer, Refusal, Reply, Round, Stale
 use lanradio::wire::ids::{FRAME_MICROS, Numbering};
 use lanradio::wire::media::{Flags, MediaPacket};
 use lanradio::wire::repair::Nack;
-use lanradio::wire::report::{Lately, NodeReport, RepairTimes, Report, Totals};
+use lanradio::wire::report::{
+    BURST_CLASSES, Bursts, Lately, NodeReport, RepairTimes, Report, Totals,
+};
 use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term, TrackId};
 
 const STATION: StationId = StationId(0x1234_5678);
@@ -541,10 +543,12 @@ fn report(number: u64) -> Report {
             ..Lately::default()
         },
         longest_burst: low,
+        bursts: Bursts([number; BURST_CLASSES]),
         repair: Some(RepairTimes {
             p50_us: low,
             p99_us: high,
         }),
+        jitter_us: high,
         buffer_ms: low,
         replica_percent: low as u8,
     }

@@ -10,6 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::console::{Console, title_of};
 use super::describe;
 use super::error::AppError;
+use super::figures;
 use super::session::{CommonConfig, Session};
 use crate::io::http_client::{self, Job};
 use crate::io::sockets::Join;
@@ -20,24 +21,35 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest status: a thousand nodes.
 const MAX_STATUS_BYTES: usize = 2 << 20;
 
-/// What `status` prints: a table, or the leader's own JSON; nothing if it was stopped by Ctrl-C.
+/// What `status` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A table; beneath those that suffer, what explains it.
+    Table,
+    /// The table, and beneath each listener all that is known of it.
+    AllFigures,
+    /// The leader's own JSON.
+    Json,
+}
+
+/// What `status` prints; nothing if it was stopped by Ctrl-C.
 ///
 /// # Errors
 /// If no station is heard, or its leader does not answer.
 pub fn status(
     config: &CommonConfig,
-    json: bool,
+    form: Form,
     console: &mut dyn Console,
 ) -> Result<String, AppError> {
     let Some(body) = ask_leader(config, "/status", None, console)? else {
         return Ok(String::new());
     };
     let text = String::from_utf8_lossy(&body).into_owned();
-    if json {
+    if form == Form::Json {
         return Ok(text + "\n");
     }
     match serde_json::from_str(&text) {
-        Ok(status) => Ok(table(&status)),
+        Ok(status) => Ok(table(&status, form)),
         Err(error) => Err(AppError::Refused(format!(
             "the leader's answer is no JSON: {error}"
         ))),
@@ -112,7 +124,7 @@ const COLUMNS: [&str; 12] = [
 const GAPS: [usize; COLUMNS.len()] = [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0];
 
 /// The status for people.
-fn table(status: &Value) -> String {
+fn table(status: &Value, form: Form) -> String {
     let mut out = format!(
         "station {} on air, led by {} (term {})\n",
         text(&status["station"]),
@@ -144,7 +156,7 @@ fn table(status: &Value) -> String {
     }
     let nodes: Vec<&Value> = status["nodes"].as_array().into_iter().flatten().collect();
     out += &summary(&nodes);
-    out += &node_table(nodes);
+    out += &node_table(nodes, form);
     out
 }
 
@@ -163,15 +175,17 @@ fn summary(nodes: &[&Value]) -> String {
 }
 
 /// What each node counted since it started, and how it fares now; those that suffer come first, the worst on top.
-fn node_table(mut nodes: Vec<&Value>) -> String {
-    let suffers = |node: &Value| node["suffers"].as_bool() == Some(true);
+fn node_table(mut nodes: Vec<&Value>, form: Form) -> String {
+    let is = |field: &str, node: &Value| node[field].as_bool() == Some(true);
+    let suffers = |node: &Value| is("suffers", node);
+    let explains = |node| suffers(node) || form == Form::AllFigures && is("listens", node);
     let heard = |node: &Value| node["concealed_percent"].as_f64().unwrap_or(0.0);
     nodes.sort_by(|a, b| {
         let rank = |node| (suffers(node), heard(node));
         rank(b).partial_cmp(&rank(a)).unwrap_or(Ordering::Equal)
     });
     let mut rows = vec![COLUMNS.map(String::from)];
-    for node in nodes {
+    for node in &nodes {
         let number = |name: &str, unit: &str| {
             node[name]
                 .as_u64()
@@ -198,8 +212,11 @@ fn node_table(mut nodes: Vec<&Value>) -> String {
             .max()
             .unwrap_or(0)
     });
+    let explained = nodes
+        .iter()
+        .map(|node| explains(node).then(|| figures::lines(node)));
     let mut out = String::new();
-    for row in rows {
+    for (row, explained) in rows.iter().zip(std::iter::once(None).chain(explained)) {
         let mut line = String::new();
         for ((cell, width), gap) in row.iter().zip(widths).zip(GAPS) {
             line += cell;
@@ -207,6 +224,7 @@ fn node_table(mut nodes: Vec<&Value>) -> String {
         }
         out += line.trim_end();
         out.push('\n');
+        out += &explained.unwrap_or_default();
     }
     out
 }
@@ -257,10 +275,14 @@ mod tests {
     }
 
     fn lines(nodes: &[Value]) -> Vec<String> {
+        lines_of(nodes, Form::Table)
+    }
+
+    fn lines_of(nodes: &[Value], form: Form) -> Vec<String> {
         let status = json!({
             "station": "0badcafe", "name": "kitchen", "term": {"counter": 1}, "playing": null, "queue": [], "nodes": nodes,
         });
-        table(&status).lines().map(String::from).collect()
+        table(&status, form).lines().map(String::from).collect()
     }
 
     #[test]
@@ -277,6 +299,7 @@ mod tests {
             "  node     role      rank  replica  buffer  received  repaired  late  lost  concealed  now",
             "! hall     listener  –     0 %      500 ms  90000     0         0     0     60         loses 12 %, none repaired",
             "! bar      listener  –     0 %      500 ms  90000     59        0     0     1          loses 12 %, 0.2 % not repaired",
+            "    repaired       59 by unicast",
             "  kitchen  leader    –     0 %      0 ms    0         0         0     0     0          does not listen",
             "  attic    standby   –     0 %      500 ms  90000     0         0     0     0          hears everything",
             "  cellar   standby   –     0 %      500 ms  90000     24        0     0     0          loses 4.8 %, all repaired",
@@ -291,6 +314,24 @@ mod tests {
             ]
         );
         assert_eq!(lines[3..], table);
+    }
+
+    #[test]
+    fn all_figures_of_those_that_do_not_suffer_are_there_for_the_asking() {
+        let mut sends = listener(7, 0);
+        sends.listens = false;
+        let nodes = [
+            node("kitchen", "leader", Some(&sends)),
+            node("cellar", "standby", Some(&listener(24, 0))),
+            node("attic", "standby", Some(&listener(0, 0))),
+            node("new", "listener", None),
+        ];
+        let short = lines_of(&nodes, Form::Table);
+        let long = lines_of(&nodes, Form::AllFigures);
+        let at = short.iter().position(|line| line.contains("cellar"));
+        let mut expected = short.clone();
+        expected.insert(at.unwrap() + 1, "    repaired       24 by unicast".into());
+        assert_eq!(long, expected);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! How does a node fare, in plain words? From what it reports: for `status`, and for the live line of whoever leads.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::console::Audience;
 use super::events::to_ms;
 use crate::io::terminal::sanitize;
+use crate::playout::histogram::BURST_BUCKETS;
 use crate::station::Node;
 use crate::wire::report::{Lately, Report};
 
@@ -80,9 +83,15 @@ pub fn report_json(report: Option<&Report>, age_s: Option<f64>) -> Value {
         "duplicate": of(|report| report.totals.duplicate.into()),
         "reordered": of(|report| report.totals.reordered.into()),
         "underruns": of(|report| report.totals.underruns.into()),
+        "rejected": of(|report| report.totals.rejected.into()),
+        "loss_bursts": of(|report| {
+            let counts = BURST_BUCKETS.into_iter().zip(report.bursts.0);
+            json!(counts.collect::<BTreeMap<_, _>>())
+        }),
         "longest_burst": of(|report| report.longest_burst.into()),
         "repair_ms_p50": of(|report| report.repair.map(|times| to_ms(times.p50_us)).into()),
         "repair_ms_p99": of(|report| report.repair.map(|times| to_ms(times.p99_us)).into()),
+        "jitter_ms": of(|report| to_ms(report.jitter_us).into()),
         "loss_percent": share(Lately::loss_percent),
         "concealed_percent": share(Lately::concealed_percent),
         "suffers": of(|report| suffers(report).into()),
@@ -122,7 +131,9 @@ fn count<'a>(listeners: impl Iterator<Item = (&'a str, Report)>) -> Audience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::report::RepairTimes;
+    use crate::app::events::{StatsState, stats_json};
+    use crate::playout::Statistics;
+    use crate::wire::report::{Bursts, RepairTimes};
 
     fn lately(frames: u32, missed: u32, concealed: u32, late: u32) -> Report {
         Report {
@@ -198,12 +209,34 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_tells_of_each_node_all_that_the_node_tells_of_itself() {
+        let told = stats_json(&Statistics::default(), StatsState::default());
+        let status = report_json(Some(&Report::default()), Some(0.0));
+        // The leader and its term are the station's; the reasons are too many for a report.
+        let of_the_node_alone = ["leader", "term", "rejected_by", "drift_ppm", "sync_us"];
+        for field in told.as_object().unwrap().keys() {
+            let is_told = status.get(field).is_some();
+            assert_eq!(
+                is_told,
+                !of_the_node_alone.contains(&field.as_str()),
+                "{field}"
+            );
+        }
+        for counted in ["repaired_by", "loss_bursts"] {
+            assert_eq!(status[counted], told[counted]);
+        }
+    }
+
+    #[test]
     fn figures_of_a_report_are_those_that_were_told() {
         let mut report = lately(500, 60, 1, 0);
         report.totals.received = 10_000;
         report.totals.repaired_by_replica = 1;
         report.totals.repaired_by_unicast = 20;
         report.totals.repaired_by_multicast = 300;
+        report.totals.rejected = 4;
+        report.bursts = Bursts([300, 20, 0, 1, 0, 0, 2]);
+        report.jitter_us = 1_239;
         report.repair = Some(RepairTimes {
             p50_us: 2_345,
             p99_us: 11_000,
@@ -216,6 +249,12 @@ mod tests {
                 "repaired_by",
                 json!({"replica": 1, "unicast": 20, "multicast": 300}),
             ),
+            ("rejected", json!(4)),
+            (
+                "loss_bursts",
+                json!({"1": 300, "2": 20, "3-4": 0, "5-8": 1, "9-16": 0, "17-32": 0, "33+": 2}),
+            ),
+            ("jitter_ms", json!(1.24)),
             ("repair_ms_p50", json!(2.35)),
             ("repair_ms_p99", json!(11.0)),
             ("loss_percent", json!(12.0)),

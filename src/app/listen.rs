@@ -217,10 +217,16 @@ impl Listener {
                 let _ = self.dial.handle_heartbeat(&clean(*beat), now, now);
             }
         }
+        // What a node that keeps no replica has copied, it has copied as it hears nothing.
+        let is_replica = self.member.node.config().standby;
+        let via = if is_replica {
+            Via::Replica
+        } else {
+            Via::Fetched
+        };
         for bytes in done.repairs {
             if let Ok(packet) = MediaPacket::parse(&bytes) {
-                let own = (Via::Replica, None);
-                let _ = self.dial.handle_repair(&packet, own, now, now);
+                let _ = self.dial.handle_repair(&packet, (via, None), now, now);
             }
         }
         for event in done.events {

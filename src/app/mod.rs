@@ -4,7 +4,8 @@
 //! * [`send`]: node + sockets on one thread, [`encoder`] on another
 //! * [`listen`]: node + sockets + player + decoder on one thread (`foreign` for the streams of other programs), [`output`] on another,
 //!   or a [`speaker`] with its supervisor (`device_feed` is its way to the device)
-//! * [`control`] asks a station's leader for `status` and `stop`; [`fares`] says in words how a node fares
+//! * [`control`] asks a station's leader for `status` and `stop`; [`fares`] says in words how a node fares, [`figures`] what explains
+//!   it
 //! * [`describe`] answers `sdp`, [`devices`] lists what there is
 //! * [`session`], [`events`], [`console`], [`error`]: what every command has
 
@@ -19,6 +20,7 @@ pub mod encoder;
 pub mod error;
 pub mod events;
 pub mod fares;
+pub mod figures;
 mod foreign;
 pub mod listen;
 pub mod member;

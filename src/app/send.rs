@@ -25,7 +25,7 @@ use crate::time::Instant;
 use crate::wire::FRAME;
 use crate::wire::control::Message;
 use crate::wire::media::{MediaError, MediaPacket};
-use crate::wire::report::Report;
+use crate::wire::report::{Lately, Report};
 
 /// How often the encoder is looked at.
 const LOOK: Duration = FRAME;
@@ -434,18 +434,19 @@ impl Sender<'_> {
     fn every_second(&mut self, console: &mut dyn Console) {
         self.session.look_after(console);
         self.member.look_after(&mut self.session, console);
+        let mut statistics = self.statistics.clone();
+        statistics.add_reasons(&self.member.rejected());
         self.member.node.set_report(Report {
+            listens: false, // it plays nothing itself
             buffer_ms: self.buffer().as_millis() as u32,
             replica_percent: self.member.replica_percent(),
-            ..Report::default() // it plays nothing itself
+            ..statistics.report(Lately::default())
         });
         let state = StatsState {
             buffer_ms: self.buffer().as_millis() as u64,
             term: self.member.node.followed_term(),
             ..StatsState::default()
         };
-        let mut statistics = self.statistics.clone();
-        statistics.add_reasons(&self.member.rejected());
         let mut stats = stats_json(&statistics, state);
         stats["sent"] = json!(self.member.node.frames_sent());
         stats["skipped"] = json!(self.member.node.skipped());

@@ -33,7 +33,8 @@ Examples:
 ";
 const STATUS_EXAMPLES: &str = "\
 Examples:
-  lanradio status                          a table
+  lanradio status                          a table; of those that suffer all figures
+  lanradio status -v                       all figures of all that listen
   lanradio status --json | jq .playing     for scripts
   lanradio status --json | jq '.nodes[] | select(.suffers) | .name, .fares'
 ";

@@ -15,6 +15,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::app::console::Console;
+use crate::app::control::Form;
 use crate::app::error::AppError;
 use crate::app::listen::ListenConfig;
 use crate::app::output::OutputConfig;
@@ -61,7 +62,12 @@ pub fn main() -> ExitCode {
         }
         Command::Status(args) => {
             let common = common_config(&args.common);
-            control::status(&common, args.json, &mut console).and_then(|text| print(&text))
+            let form = match (args.json, verbose) {
+                (true, _) => Form::Json,
+                (false, true) => Form::AllFigures,
+                (false, false) => Form::Table,
+            };
+            control::status(&common, form, &mut console).and_then(|text| print(&text))
         }
         Command::Stop(args) => control::stop(&common_config(&args.common), &mut console),
         Command::Devices(args) => {

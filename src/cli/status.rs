@@ -9,6 +9,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::args::Color;
 use crate::app::console::{Audience, Console, Kind, Status};
+use crate::app::figures::of_ms;
 use crate::io::terminal;
 use crate::playout::Statistics;
 
@@ -130,15 +131,50 @@ fn shown(status: &Status<'_>, columns: usize) -> String {
     terminal::cut(&format!("{title}{figures}"), columns)
 }
 
-/// How much of the figures is shown, from all to the least: the columns of the leader's name, and whether the length of the track
-/// is told.
-const DETAILS: [(usize, bool); 4] = [(usize::MAX, true), (6, true), (6, false), (0, false)];
+/// How much of the figures is shown.
+#[derive(Clone, Copy)]
+struct Detail {
+    /// Columns of the leader's name.
+    leader: usize,
+    /// The length of the track is told.
+    length: bool,
+    /// So much of what explains the losses.
+    why: Why,
+}
+
+/// What explains the losses, where there are any.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Why {
+    Nothing,
+    /// By which ways frames were repaired.
+    Ways,
+    /// And how long that takes, and how many were lost in a row.
+    All,
+}
+
+/// From all to the least.
+const DETAILS: [Detail; 6] = [
+    detail(usize::MAX, true, Why::All),
+    detail(6, true, Why::All),
+    detail(6, true, Why::Ways),
+    detail(6, true, Why::Nothing),
+    detail(6, false, Why::Nothing),
+    detail(0, false, Why::Nothing),
+];
+
+const fn detail(leader: usize, length: bool, why: Why) -> Detail {
+    Detail {
+        leader,
+        length,
+        why,
+    }
+}
 
 /// All of the status but the title.
-fn all_figures(status: &Status<'_>, (leader_columns, with_length): (usize, bool)) -> String {
-    let length = status.length.filter(|_| with_length);
+fn all_figures(status: &Status<'_>, detail: Detail) -> String {
+    let length = status.length.filter(|_| detail.length);
     let length = length.map_or_else(String::new, |length| format!("/{}", clock(length)));
-    let leader = match terminal::cut(status.leader, leader_columns) {
+    let leader = match terminal::cut(status.leader, detail.leader) {
         name if name.is_empty() => String::new(),
         name => format!("  leader {name}"),
     };
@@ -173,22 +209,44 @@ fn all_figures(status: &Status<'_>, (leader_columns, with_length): (usize, bool)
                 if *adapts { "auto " } else { "" },
                 held.as_millis(),
                 buffer.as_millis(),
-                losses(statistics)
+                losses(statistics, detail.why)
             )
         }
     }
 }
 
-/// What was lost, and what of it was not heard as a hole.
-fn losses(statistics: &Statistics) -> String {
+/// What was lost, what of it was not heard as a hole, and why it is so.
+fn losses(statistics: &Statistics, why: Why) -> String {
     let repaired = match statistics.repaired {
         0 => String::new(),
-        count => format!(" repaired {count}"),
+        count => format!(" repaired {count}{}", repairs(statistics, why)),
+    };
+    let burst = match statistics.loss_bursts.longest() {
+        frames if frames > 0 && why >= Why::All => format!(" longest burst {frames}"),
+        _ => String::new(),
     };
     format!(
-        "lost {} late {}{repaired} concealed {}",
+        "lost {} late {}{repaired} concealed {}{burst}",
         statistics.lost, statistics.late, statistics.concealed
     )
+}
+
+/// By which ways, and in how long 99 of 100.
+fn repairs(statistics: &Statistics, why: Why) -> String {
+    let ways = [
+        (statistics.repaired_by_replica, "copy"),
+        (statistics.repaired_by_unicast, "unicast"),
+        (statistics.repaired_by_multicast, "multicast"),
+    ];
+    let ways = ways.into_iter().filter(|(count, _)| *count > 0);
+    let mut parts: Vec<_> = ways.map(|(count, way)| format!("{count} {way}")).collect();
+    if let Some(latency) = (statistics.repair_latency.quantile(0.99)).filter(|_| why >= Why::All) {
+        parts.push(format!("p99 {}", of_ms(latency.as_secs_f64() * 1e3)));
+    }
+    if parts.is_empty() || why < Why::Ways {
+        return String::new();
+    }
+    format!(" ({})", parts.join(", "))
 }
 
 /// How many listen, and who suffers.
@@ -214,6 +272,7 @@ fn clock(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::playout::store::Via;
 
     #[test]
     fn long_title_gives_way_to_the_figures() {
@@ -310,6 +369,45 @@ mod tests {
                 line.ends_with(&format!("  buffer 480/500 ms  {words}")),
                 "{line}"
             );
+        }
+    }
+
+    #[test]
+    fn trouble_is_explained_where_there_is_room_for_it() {
+        let mut statistics = Statistics {
+            concealed: 1,
+            ..Statistics::default()
+        };
+        for (count, via) in [(3, Via::Replica), (9, Via::Unicast)] {
+            (0..count).for_each(|_| statistics.count_received(via));
+        }
+        for came in [true, false, false, false, false, false, true] {
+            statistics.loss_bursts.handle_frame(came);
+        }
+        statistics.repair_latency.record(Duration::from_millis(34));
+        let ways = " (3 copy, 9 unicast)";
+        let all = " (3 copy, 9 unicast, p99 34 ms)";
+        // From so many columns on, a title of 12 columns, the place and this fit.
+        let table = [
+            (
+                148,
+                "  0:05/1:05  leader living room",
+                all,
+                " longest burst 5",
+            ),
+            (143, "  0:05/1:05  leader livin…", all, " longest burst 5"),
+            (116, "  0:05/1:05  leader livin…", ways, ""),
+            (96, "  0:05/1:05  leader livin…", "", ""),
+            (91, "  0:05  leader livin…", "", ""),
+            (76, "  0:05", "", ""),
+        ];
+        for columns in (76..160).chain([usize::MAX]) {
+            let line = shown(&listening("living room", &statistics, None), columns);
+            let (_, place, ways, burst) = table.iter().find(|(from, ..)| columns >= *from).unwrap();
+            let figures = format!(
+                "{place}  buffer 480/500 ms  lost 0 late 0 repaired 12{ways} concealed 1{burst}"
+            );
+            assert!(line.ends_with(&figures), "{columns}: {line}");
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::wire::report::BURST_CLASSES;
+
 /// What the buckets of [`LossBursts`] are called: frames in a row.
-pub const BURST_BUCKETS: [&str; 7] = ["1", "2", "3-4", "5-8", "9-16", "17-32", "33+"];
+pub const BURST_BUCKETS: [&str; BURST_CLASSES] = ["1", "2", "3-4", "5-8", "9-16", "17-32", "33+"];
 
 /// How many frames in a row the network lost, before any repair: frames that had not come by the stream when they were decided,
 /// whether they were repaired or concealed.
@@ -12,7 +14,7 @@ pub const BURST_BUCKETS: [&str; 7] = ["1", "2", "3-4", "5-8", "9-16", "17-32", "
 /// network has not lost: frames count from the first one that came by the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LossBursts {
-    counts: [u64; BURST_BUCKETS.len()],
+    counts: [u64; BURST_CLASSES],
     longest: u64,
     frames: u64,
     /// Frames of the burst that has not ended; none before the first frame that came by the stream.
@@ -42,6 +44,11 @@ impl LossBursts {
     /// How many bursts of each length there were, with the name of the bucket.
     pub fn buckets(&self) -> impl Iterator<Item = (&'static str, u64)> {
         BURST_BUCKETS.into_iter().zip(self.counts)
+    }
+
+    /// How many bursts of each length there were, in the order of [`BURST_BUCKETS`].
+    pub const fn counts(&self) -> [u64; BURST_CLASSES] {
+        self.counts
     }
 
     /// Frames that the network lost: those of all bursts, with the one that has not ended.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use super::histogram::{LossBursts, RepairLatency};
 use super::store::Via;
-use crate::wire::report::{Lately, MAX_REPAIR_US, RepairTimes, Report, Totals};
+use crate::wire::report::{Bursts, Lately, MAX_REPAIR_US, RepairTimes, Report, Totals};
 
 /// Totals since the player was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,13 +27,14 @@ pub struct Statistics {
     pub repaired: u64,
     /// From this node's own copy.
     pub repaired_by_replica: u64,
-    /// By a repair for this node alone.
+    /// By a repair for this node alone, or copied for it because it hears nothing.
     pub repaired_by_unicast: u64,
     /// By a repair for several.
     pub repaired_by_multicast: u64,
     /// Blocks played without data.
     pub concealed: u64,
-    /// Further copies of a frame.
+    /// Further copies of a frame, by the stream or by a repair for this node alone: not repairs for several that it overheard
+    /// without having missed the frame, nor what its own copy had, too.
     pub duplicate: u64,
     /// First copies that came after a frame with a higher index.
     pub reordered: u64,
@@ -115,12 +116,12 @@ impl Statistics {
         match via {
             Via::Stream => None,
             Via::Replica => Some(&mut self.repaired_by_replica),
-            Via::Unicast => Some(&mut self.repaired_by_unicast),
+            Via::Unicast | Via::Fetched => Some(&mut self.repaired_by_unicast),
             Via::Multicast => Some(&mut self.repaired_by_multicast),
         }
     }
 
-    /// What a listener tells its leader of itself, but for its buffer and its copy of the programme.
+    /// What a listener tells its leader of itself, but for its jitter, its buffer and its copy of the programme.
     pub fn report(&self, lately: Lately) -> Report {
         let quantile_us = |q| {
             let latency = self.repair_latency.quantile(q)?;
@@ -140,9 +141,11 @@ impl Statistics {
                 duplicate: self.duplicate,
                 reordered: self.reordered,
                 underruns: self.underruns,
+                rejected: self.rejected_total(),
             },
             lately,
             longest_burst: u32::try_from(self.loss_bursts.longest()).unwrap_or(u32::MAX),
+            bursts: Bursts(self.loss_bursts.counts()),
             repair: repair.map(|(p50_us, p99_us)| RepairTimes { p50_us, p99_us }),
             ..Report::default()
         }
@@ -163,12 +166,13 @@ mod tests {
 
     use super::*;
 
-    const WAYS: [Option<Via>; 5] = [
+    const WAYS: [Option<Via>; 6] = [
         None,
         Some(Via::Stream),
         Some(Via::Replica),
         Some(Via::Unicast),
         Some(Via::Multicast),
+        Some(Via::Fetched),
     ];
 
     /// Statistics after these frames; every repair took 3 ms.
@@ -220,6 +224,8 @@ mod tests {
         let mut statistics = decided(&[1, 2, 3, 3, 4, 0, 1]);
         (statistics.late, statistics.duplicate) = (1, 5);
         (statistics.reordered, statistics.underruns) = (6, 7);
+        (0..8).for_each(|_| statistics.reject("stale_term"));
+        statistics.reject("too_old");
         let lately = Lately {
             frames: 5,
             missed: 2,
@@ -237,9 +243,11 @@ mod tests {
             duplicate: 5,
             reordered: 6,
             underruns: 7,
+            rejected: 9,
         };
         assert_eq!((report.totals, report.lately), (totals, lately));
         assert_eq!((report.listens, report.longest_burst), (true, 5));
+        assert_eq!(report.bursts, Bursts([0, 0, 0, 1, 0, 0, 0]));
         let times = report.repair.unwrap();
         for us in [times.p50_us, times.p99_us] {
             assert!((2_900..=3_100).contains(&us), "{times:?}");
@@ -250,7 +258,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_equations_hold_and_stay_true_when_players_are_added_up(
-            one in prop::collection::vec(0usize..5, 0..200), two in prop::collection::vec(0usize..5, 0..200),
+            one in prop::collection::vec(0usize..6, 0..200), two in prop::collection::vec(0usize..6, 0..200),
         ) {
             // Bursts are counted from the first frame that came on, and when they have ended.
             let ended = |frames: &[usize]| [&[1], frames, &[1]].concat();

@@ -28,10 +28,20 @@ pub enum Via {
     Stream,
     /// This node's own copy of the programme.
     Replica,
+    /// Copied for this node alone, ahead of time, as what is on air does not reach it: at hand like a replica, and yet a repair by
+    /// unicast.
+    Fetched,
     /// A repair for this node alone.
     Unicast,
     /// A repair for several.
     Multicast,
+}
+
+impl Via {
+    /// Whether it was here before it was missing: then it says nothing of the network, nor that anything is on air.
+    pub const fn was_at_hand(self) -> bool {
+        matches!(self, Via::Replica | Via::Fetched)
+    }
 }
 
 /// A frame that is missing and can still be played.

@@ -4,7 +4,11 @@
 //! leader keeps the newest one of each node, so that `status` can show who suffers and why. All numbers are in a range
 //! ([`Report::check`]): whoever shows them can add them up and divide by them.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::control::BUFFER_MS;
 use super::ids::{NodeId, StationId};
@@ -13,6 +17,10 @@ use super::ids::{NodeId, StationId};
 pub const COUNT_LIMIT: u64 = 1 << 48;
 /// The longest repair latency that can be told, in microseconds: 33 s, longer than the longest buffer.
 pub const MAX_REPAIR_US: u32 = 1 << 25;
+/// The largest jitter that can be told, in microseconds.
+pub const MAX_JITTER_US: u32 = MAX_REPAIR_US;
+/// Loss bursts are counted in so many classes: of 1 frame, of 2, of 3 and 4, of 5 to 8 and so on.
+pub const BURST_CLASSES: usize = 7;
 
 /// A report, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +44,12 @@ pub struct Report {
     pub lately: Lately,
     /// The most frames in a row that did not come by the stream.
     pub longest_burst: u32,
+    /// How often how many in a row did not, since it started.
+    pub bursts: Bursts,
     /// How long repairs took, since it started; none if there were none.
     pub repair: Option<RepairTimes>,
+    /// How much the way of the packets varies (RFC 3550 section 6.4.1), in microseconds.
+    pub jitter_us: u32,
     /// Its play-out delay in milliseconds.
     pub buffer_ms: u32,
     /// How much of the programme it holds, in per cent.
@@ -55,18 +67,20 @@ pub struct Totals {
     pub lost: u64,
     /// Frames that came from this node's own copy of the programme.
     pub repaired_by_replica: u64,
-    /// By a repair for this node alone.
+    /// By a repair for this node alone, or copied for it because it hears nothing.
     pub repaired_by_unicast: u64,
     /// By a repair for several.
     pub repaired_by_multicast: u64,
     /// Frames played without data.
     pub concealed: u64,
-    /// Further copies.
+    /// Further copies, by the stream or by a repair for this node alone.
     pub duplicate: u64,
     /// First copies that came after a frame with a higher index.
     pub reordered: u64,
     /// How often the device wanted samples that were not there.
     pub underruns: u64,
+    /// Packets that were not used, for whatever reason.
+    pub rejected: u64,
 }
 
 impl Totals {
@@ -77,7 +91,7 @@ impl Totals {
             .saturating_add(self.repaired_by_multicast)
     }
 
-    fn each(&mut self) -> [&mut u64; 10] {
+    fn each(&mut self) -> [&mut u64; 11] {
         [
             &mut self.received,
             &mut self.late,
@@ -89,6 +103,7 @@ impl Totals {
             &mut self.duplicate,
             &mut self.reordered,
             &mut self.underruns,
+            &mut self.rejected,
         ]
     }
 }
@@ -125,6 +140,61 @@ impl Lately {
     }
 }
 
+/// How many loss bursts there were of each class.
+///
+/// Nearly all listeners have few or none, so only what is not zero travels: a byte that says which classes these are, and their
+/// counts. There is one way to write each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bursts(pub [u64; BURST_CLASSES]);
+
+impl Serialize for Bursts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let told = self.0.iter().filter(|count| **count > 0);
+        let classes = (0..).zip(self.0).filter(|(_, count)| *count > 0);
+        let classes = classes.fold(0u8, |bits, (class, _)| bits | 1 << class);
+        let mut tuple = serializer.serialize_tuple(1 + told.clone().count())?;
+        tuple.serialize_element(&classes)?;
+        for count in told {
+            tuple.serialize_element(count)?;
+        }
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Bursts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bursts, D::Error> {
+        deserializer.deserialize_tuple(1 + BURST_CLASSES, BurstsVisitor)
+    }
+}
+
+struct BurstsVisitor;
+
+impl<'de> Visitor<'de> for BurstsVisitor {
+    type Value = Bursts;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("classes of loss bursts and how many there were of each")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Bursts, A::Error> {
+        let few = || A::Error::custom("too few counts");
+        let classes: u8 = seq.next_element()?.ok_or_else(few)?;
+        if classes >> BURST_CLASSES != 0 {
+            return Err(A::Error::custom("a class of bursts that there is not"));
+        }
+        let mut bursts = Bursts::default();
+        for (class, count) in bursts.0.iter_mut().enumerate() {
+            if classes >> class & 1 == 1 {
+                *count = seq.next_element()?.ok_or_else(few)?;
+                if *count == 0 {
+                    return Err(A::Error::custom("a class that is told and empty"));
+                }
+            }
+        }
+        Ok(bursts)
+    }
+}
+
 /// How long it takes from the first NACK for a frame to its repair, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairTimes {
@@ -147,6 +217,10 @@ impl Report {
                 totals.each().iter().all(|count| **count < COUNT_LIMIT),
                 "count",
             ),
+            (
+                self.bursts.0.iter().all(|count| *count < COUNT_LIMIT),
+                "bursts",
+            ),
             (lately.missed.max(lately.concealed) <= lately.frames, "loss"),
             (
                 self.repair.is_none_or(|times| {
@@ -154,6 +228,7 @@ impl Report {
                 }),
                 "repair time",
             ),
+            (self.jitter_us <= MAX_JITTER_US, "jitter"),
             (self.buffer_ms <= *BUFFER_MS.end(), "buffer"),
             (self.replica_percent <= 100, "replica"),
         ];
@@ -167,6 +242,9 @@ impl Report {
         for count in self.totals.each() {
             *count = (*count).min(COUNT_LIMIT - 1);
         }
+        for count in &mut self.bursts.0 {
+            *count = (*count).min(COUNT_LIMIT - 1);
+        }
         let lately = &mut self.lately;
         lately.concealed = lately.concealed.min(lately.frames);
         lately.missed = lately.missed.min(lately.frames);
@@ -174,6 +252,7 @@ impl Report {
             times.p99_us = times.p99_us.min(MAX_REPAIR_US);
             times.p50_us = times.p50_us.min(times.p99_us);
         }
+        self.jitter_us = self.jitter_us.min(MAX_JITTER_US);
         self.buffer_ms = self.buffer_ms.min(*BUFFER_MS.end());
         self.replica_percent = self.replica_percent.min(100);
         self
@@ -211,10 +290,12 @@ mod tests {
                 underruns: u32::MAX,
             },
             longest_burst: u32::MAX,
+            bursts: Bursts([u64::MAX; BURST_CLASSES]),
             repair: Some(RepairTimes {
                 p50_us: u32::MAX,
                 p99_us: u32::MAX - 1,
             }),
+            jitter_us: u32::MAX,
             buffer_ms: u32::MAX,
             replica_percent: u8::MAX,
         }
@@ -224,7 +305,7 @@ mod tests {
     fn the_largest_report_fits_in_a_datagram_many_times() {
         let message = message(largest().bounded());
         let bytes = message.to_bytes();
-        assert!(bytes.len() <= MAX_BYTES / 8, "{} bytes", bytes.len());
+        assert!(bytes.len() <= MAX_BYTES / 6, "{} bytes", bytes.len());
         assert_eq!(Message::parse(&bytes), Ok(message));
     }
 
@@ -246,6 +327,14 @@ mod tests {
                 with(|report| report.totals.duplicate = COUNT_LIMIT),
                 "count",
             ),
+            (
+                with(|report| report.bursts.0[BURST_CLASSES - 1] = COUNT_LIMIT),
+                "bursts",
+            ),
+            (
+                with(|report| report.jitter_us = MAX_JITTER_US + 1),
+                "jitter",
+            ),
             (with(|report| report.lately.frames -= 1), "loss"),
             (
                 with(|report| (report.lately.frames, report.lately.missed) = (1, 1)),
@@ -265,8 +354,59 @@ mod tests {
     }
 
     #[test]
+    fn of_loss_bursts_only_what_there_is_travels() {
+        let table: [([u64; BURST_CLASSES], &[u8]); 4] = [
+            ([0; BURST_CLASSES], &[0]),
+            ([5, 0, 0, 0, 0, 0, 0], &[1, 5]),
+            ([300, 0, 2, 0, 0, 0, 1], &[0b100_0101, 0xac, 2, 2, 1]),
+            ([1; BURST_CLASSES], &[0x7f, 1, 1, 1, 1, 1, 1, 1]),
+        ];
+        for (counts, bytes) in table {
+            assert_eq!(postcard::to_allocvec(&Bursts(counts)).unwrap(), bytes);
+            assert_eq!(postcard::from_bytes(bytes), Ok(Bursts(counts)));
+        }
+        // A class that there is not, one that is told and empty, one whose count is missing.
+        for bad in [&[0x80, 1][..], &[1, 0], &[3, 5], &[]] {
+            assert!(postcard::from_bytes::<Bursts>(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_of_a_tenth_lost_in_an_hour_is_small() {
+        let report = Report {
+            listens: true,
+            totals: Totals {
+                received: 180_000,
+                late: 10,
+                lost: 20,
+                repaired_by_unicast: 18_000,
+                concealed: 30,
+                duplicate: 200,
+                reordered: 20,
+                ..Totals::default()
+            },
+            lately: Lately {
+                frames: 500,
+                missed: 50,
+                ..Lately::default()
+            },
+            longest_burst: 5,
+            bursts: Bursts([15_000, 1_400, 130, 2, 0, 0, 0]),
+            repair: Some(RepairTimes {
+                p50_us: 4_000,
+                p99_us: 40_000,
+            }),
+            jitter_us: 2_000,
+            buffer_ms: 500,
+            replica_percent: 100,
+        };
+        let bytes = message(report).to_bytes();
+        assert!(bytes.len() <= 72, "{} bytes", bytes.len());
+    }
+
+    #[test]
     fn each_total_is_checked_and_cut() {
-        for at in 0..10 {
+        for at in 0..11 {
             let mut report = Report::default();
             *report.totals.each()[at] = COUNT_LIMIT;
             assert_eq!(report.check(), Err("count"), "{at}");
@@ -301,7 +441,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_cut_is_in_its_range_and_what_is_in_its_range_is_not_cut(
-            listens: bool, counts: [u64; 10], lately: [u32; 5], times: Option<(u32, u32)>, more: (u32, u32, u8),
+            listens: bool, counts: [u64; 11], lately: [u32; 5], times: Option<(u32, u32)>, more: (u32, u32, u32, u8),
+            bursts in prop::array::uniform7(prop_oneof![Just(0), any::<u64>()]),
         ) {
             let mut report = Report {
                 listens,
@@ -310,8 +451,10 @@ mod tests {
                 },
                 repair: times.map(|(p50_us, p99_us)| RepairTimes { p50_us, p99_us }),
                 longest_burst: more.0,
+                bursts: Bursts(bursts),
                 buffer_ms: more.1,
-                replica_percent: more.2,
+                jitter_us: more.2,
+                replica_percent: more.3,
                 ..Report::default()
             };
             for (count, value) in report.totals.each().into_iter().zip(counts) {

@@ -181,10 +181,16 @@ fn check_figures(node: &Value) {
         "underruns",
         "buffer_ms",
         "longest_burst",
+        "rejected",
     ];
     for field in counts {
         assert!(node[field].is_u64(), "{field} of {node}");
     }
+    let bursts = node["loss_bursts"].as_object().unwrap();
+    assert_eq!(bursts.len(), 7, "{node}");
+    let of_one = bursts["1"].as_u64().unwrap();
+    assert!(of_one == 0 || node["longest_burst"].as_u64() > Some(0));
+    assert!(node["jitter_ms"].is_f64(), "{node}");
     let by = |way: &str| node["repaired_by"][way].as_u64().unwrap();
     let ways = by("replica") + by("unicast") + by("multicast");
     assert_eq!(node["repaired"], ways, "{node}");

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use lanradio::wire::control::{Hello, Message};
-use lanradio::wire::report::{Lately, NodeReport, Report};
+use lanradio::wire::report::{Bursts, Lately, NodeReport, Report, Totals};
 use lanradio::wire::{NodeId, StationId};
 use serde_json::Value;
 
@@ -66,7 +66,13 @@ impl Made<'_> {
             node: self.id,
             report: Report {
                 listens: true,
+                totals: Totals {
+                    repaired_by_unicast: u64::from(missed - concealed),
+                    ..Totals::default()
+                },
                 lately,
+                longest_burst: 2,
+                bursts: Bursts([u64::from(missed), 1, 0, 0, 0, 0, 0]),
                 ..Report::default()
             },
         })));
@@ -109,6 +115,7 @@ fn a_leader_says_who_suffers_in_its_status_and_on_its_live_line() {
             (&words.into(), &suffers.into(), &loss.into()),
             "{node}"
         );
+        assert_eq!(node["loss_bursts"]["2"], 1, "{node}");
     }
     let table = studio.run("status").exits(0);
     let table = String::from_utf8(table.stdout).unwrap();
@@ -125,6 +132,22 @@ fn a_leader_says_who_suffers_in_its_status_and_on_its_live_line() {
         cellar_line.ends_with("loses 4.8 %, all repaired"),
         "{table}"
     );
+    // What explains it stands below the one that suffers, and for the asking below the other one, too.
+    let of_attic = [
+        "    repaired       59 by unicast",
+        "    lost in a row  60 × 1, 1 × 2, longest 2 (40 ms)",
+    ];
+    let of_cellar = [
+        "    repaired       24 by unicast",
+        "    lost in a row  24 × 1, 1 × 2, longest 2 (40 ms)",
+    ];
+    assert_eq!(lines[at + 2..at + 4], of_attic);
+    assert!(!table.contains(of_cellar[0]), "{table}");
+    let long = studio.run("status -v").exits(0);
+    let long = String::from_utf8(long.stdout).unwrap();
+    for both in [of_attic, of_cellar] {
+        assert!(long.contains(&both.join("\n")), "{long}");
+    }
     sender.wait_stderr("2 listening, attic has holes");
     // All is well again.
     attic.greets();

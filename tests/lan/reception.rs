@@ -256,6 +256,22 @@ fn group_that_a_firewall_drops_is_noticed_and_said_and_the_stream_fetched_by_uni
     bench.assert_exact(5, &frames, &ever);
     bench.assert_exact(2, &frames, &ever);
     bench.assert_exact(4, &frames, &ever);
+    // Who keeps no replica has fetched from others, five seconds of it at least.
+    for (host, is_standby) in [(1, false), (3, false), (4, true)] {
+        let by = bench.listeners[host - 1]
+            .events_named("stats")
+            .pop()
+            .unwrap()["repaired_by"]
+            .clone();
+        println!("host {host}: {by}");
+        let of_many = if is_standby { "replica" } else { "unicast" };
+        assert!(by[of_many].as_u64() > Some(250), "host {host}: {by}");
+        assert_eq!(
+            is_standby,
+            by["replica"].as_u64() > Some(0),
+            "host {host}: {by}"
+        );
+    }
     // A node without a copy notices after a second; until then it has repairs only, of which there are not enough for all frames.
     let noticed = cut_ns + SECOND + SECOND / 2;
     for host in [1, 3] {

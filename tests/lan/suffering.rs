@@ -11,12 +11,9 @@ use crate::process::{LANRADIO, on};
 /// A listener's lately is ten seconds, and it reports every 5 s, give or take a fifth, what it counted in the second before.
 const TOLD: Duration = Duration::from_secs(18);
 
-fn status(lan: &Lan, json: bool) -> String {
+fn status(lan: &Lan, flag: &str) -> String {
     let mut ask = on(&lan.hosts[0], LANRADIO);
-    ask.arg("status");
-    if json {
-        ask.arg("--json");
-    }
+    ask.arg("status").arg(flag);
     String::from_utf8(net::run(&mut ask).stdout).unwrap()
 }
 
@@ -46,8 +43,8 @@ fn a_listener_that_loses_a_tenth_is_named_with_what_it_loses_and_the_others_are_
     while begun.elapsed() < TOLD {
         std::thread::sleep(Duration::from_millis(500));
     }
-    let told: Value = serde_json::from_str(&status(&lan, true)).unwrap();
-    let text = status(&lan, false);
+    let told: Value = serde_json::from_str(&status(&lan, "--json")).unwrap();
+    let text = status(&lan, "-v");
     let dropped = lan.hosts[1].stop_loss();
     println!("{dropped} packets dropped\n{text}");
     // Of ten seconds, 50 packets are lost, give or take four times the root of it.
@@ -64,6 +61,8 @@ fn a_listener_that_loses_a_tenth_is_named_with_what_it_loses_and_the_others_are_
         "{all} of {dropped}"
     );
     assert!((2..=8).contains(&count("longest_burst")), "{attic:#}");
+    let bursts = attic["loss_bursts"].as_object().unwrap();
+    assert!(bursts["1"].as_u64().unwrap() >= 20, "{attic:#}");
     let heard = attic["concealed_percent"].as_f64().unwrap() > 0.0;
     assert_eq!(attic["suffers"], heard, "{attic:#}");
     let half_ms = attic["repair_ms_p50"].as_f64().unwrap();
@@ -80,7 +79,25 @@ fn a_listener_that_loses_a_tenth_is_named_with_what_it_loses_and_the_others_are_
     assert!(line("attic").contains("loses "), "{text}");
     assert_eq!(line("attic").starts_with("! "), heard, "{text}");
     assert!(!line("cellar").starts_with('!'), "{text}");
+    // Below it stands how it was repaired, and how much it loses in a row.
+    let mut below = text.lines().skip_while(|line| !line.contains("attic"));
+    for (label, word) in [
+        ("repaired ", "by unicast"),
+        ("repaired in ", "half of them"),
+        ("lost in a row ", " × 1, "),
+    ] {
+        let line = below.find(|line| line.trim_start().starts_with(label));
+        assert!(line.is_some_and(|line| line.contains(word)), "{text}");
+    }
     // The same in its own words.
+    let said = listeners[0].stderr();
+    let live = said.lines().rfind(|line| line.contains(" concealed "));
+    println!("{live:?}");
+    let live = live.unwrap();
+    assert!(
+        live.contains(" unicast, p99 ") && live.contains(" longest burst "),
+        "{live}"
+    );
     let stats = listeners[0].events_named("stats").pop().unwrap();
     let bursts = stats["loss_bursts"].as_object().unwrap();
     let single = bursts["1"].as_u64().unwrap();

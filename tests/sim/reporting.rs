@@ -56,6 +56,10 @@ fn a_leader_knows_within_7_s_who_suffers_and_so_does_the_next_one() {
         assert_eq!((loss(&world, 1), loss(&world, 2)), (0.0, 0.0));
         let suffers = known(&world, deaf).unwrap().0;
         assert!((4..=6).contains(&suffers.longest_burst), "{suffers:?}");
+        // Those holes of four to six frames that there were before its last report, and no others.
+        let [_, _, few, more, ..] = suffers.bursts.0;
+        assert!((1..=7).contains(&(few + more)), "{suffers:?}");
+        assert_eq!(suffers.bursts.0.iter().sum::<u64>(), few + more);
         // All of it was repaired, as soon as the sender was heard again, by somebody who has a copy.
         assert_eq!(
             (suffers.totals.concealed, suffers.totals.repaired() >= 15),

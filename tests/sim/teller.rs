@@ -28,9 +28,11 @@ impl Teller {
             return Some(Report::default());
         };
         let statistics = dial.statistics();
-        let buffer = dial.player().map(|player| player.buffer());
+        let player = dial.player();
+        let buffer = player.map(|player| player.buffer());
         let lately = self.recent.update(&statistics, now);
         Some(Report {
+            jitter_us: player.map_or(0, |player| player.jitter_us() as u32),
             buffer_ms: buffer.map_or(0, |buffer| buffer.as_millis() as u32),
             ..statistics.report(lately)
         })

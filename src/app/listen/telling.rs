@@ -33,10 +33,14 @@ impl Listener {
 
     /// What others are told of this listener.
     pub(super) fn report(&mut self) {
-        let statistics = self.statistics();
+        let mut statistics = self.statistics();
+        statistics.add_reasons(&self.member.rejected());
         let lately = self.recent.update(&statistics, self.session.clock.now());
-        let buffer = self.dial.player().map(|player| player.buffer());
+        let player = self.dial.player();
+        let jitter_us = player.map_or(0, |player| player.jitter_us());
+        let buffer = player.map(|player| player.buffer());
         self.member.node.set_report(Report {
+            jitter_us: u32::try_from(jitter_us).unwrap_or(u32::MAX),
             buffer_ms: buffer.map_or(0, |buffer| buffer.as_millis() as u32),
             replica_percent: self.member.replica_percent(),
             ..statistics.report(lately)

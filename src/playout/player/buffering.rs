@@ -105,7 +105,7 @@ impl Player {
         let counts = match head.via {
             Via::Stream => true,
             // Whoever has the frame itself waits for nobody.
-            Via::Replica => false,
+            Via::Replica | Via::Fetched => false,
             Via::Unicast | Via::Multicast => due >= buffering.repairs_from,
         };
         if counts {

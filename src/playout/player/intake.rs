@@ -379,7 +379,9 @@ impl Player {
         Ok(())
     }
 
-    /// What several are sent is no copy that somebody sent too much.
+    /// What this listener was sent once more. A repair for several reaches those, too, that miss nothing, in a large audience as
+    /// often as not: that is no copy that was sent too much, and would hide those that are (two senders, a loop in the network).
+    /// Nor is what this node holds itself.
     fn count_duplicate(&mut self, via: Via) {
         if matches!(via, Via::Stream | Via::Unicast) {
             self.statistics.duplicate += 1;
@@ -388,7 +390,7 @@ impl Player {
 
     fn count_order(&mut self, head: &Head, first_copy: bool) {
         let index = head.index;
-        if head.via == Via::Replica {
+        if head.via.was_at_hand() {
             return; // says nothing of the station
         }
         if first_copy && head.via == Via::Stream && self.high.is_some_and(|high| high > index) {

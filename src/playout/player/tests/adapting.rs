@@ -193,6 +193,7 @@ fn repairs_make_it_as_long_as_they_take_and_what_one_has_oneself_does_not() {
         (Via::Unicast, ms(115)),
         (Via::Multicast, ms(115)),
         (Via::Replica, ms(100)),
+        (Via::Fetched, ms(100)),
     ];
     for (via, expected) in table {
         let mut listener = tuned(ms(100));

@@ -281,14 +281,14 @@ fn a_repair_tells_no_time_and_says_nothing_of_a_leader() {
 #[test]
 fn repairs_are_counted_by_the_way_they_came_and_copies_of_them_once() {
     let mut listener = Listener::new();
-    let ways = [Via::Replica, Via::Unicast, Via::Multicast];
-    listener.hears_all_but(20, &[14, 15, 16]);
+    let ways = [Via::Replica, Via::Unicast, Via::Multicast, Via::Fetched];
+    listener.hears_all_but(20, &[14, 15, 16, 17]);
     let now = due(19) + MS;
     for (index, via) in (14..).zip(ways) {
         assert_eq!(listener.repair(packet(index), via, now), Ok(()));
     }
     // What is here already: for this listener alone it was sent too much.
-    for (via, duplicates) in ways.into_iter().zip([0, 1, 1]) {
+    for (via, duplicates) in ways.into_iter().zip([0, 1, 1, 1]) {
         assert_eq!(listener.repair(packet(15), via, now), Ok(()));
         assert_eq!(listener.player.statistics().duplicate, duplicates);
     }
@@ -299,7 +299,7 @@ fn repairs_are_counted_by_the_way_they_came_and_copies_of_them_once() {
         statistics.repaired_by_unicast,
         statistics.repaired_by_multicast,
     );
-    assert_eq!((statistics.repaired, by), (3, (1, 1, 1)));
+    assert_eq!((statistics.repaired, by), (4, (1, 2, 1)));
     assert_eq!(
         (
             statistics.received,
@@ -309,7 +309,7 @@ fn repairs_are_counted_by_the_way_they_came_and_copies_of_them_once() {
         (20, 0, 0)
     );
     let bursts = &statistics.loss_bursts;
-    assert_eq!((bursts.frames(), bursts.longest()), (3, 3));
+    assert_eq!((bursts.frames(), bursts.longest()), (4, 4));
 }
 
 #[test]
@@ -408,7 +408,12 @@ struct Fate {
 }
 
 fn fates() -> impl Strategy<Value = Vec<Fate>> {
-    let via = prop_oneof![Just(Via::Replica), Just(Via::Unicast), Just(Via::Multicast)];
+    let via = prop_oneof![
+        Just(Via::Replica),
+        Just(Via::Unicast),
+        Just(Via::Multicast),
+        Just(Via::Fetched)
+    ];
     let fate = (
         prop::option::weighted(0.7, 0u64..60),
         prop::option::weighted(0.6, 0u64..300),
