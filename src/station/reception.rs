@@ -142,7 +142,8 @@ impl Reception {
         self.put_off_renewal();
     }
 
-    /// Something was heard, at this time, from somebody else. Frames and heartbeats of other stations are not for it.
+    /// Something was heard, at this time, from somebody else. What the node does not believe, and what is of other stations, is
+    /// not for it.
     pub fn handle(&mut self, heard: Heard, at: Instant) {
         match heard {
             Heard::Media => self.media.end(at),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Node;
 use super::copying::Copying;
+use super::covering::Duty;
 use super::roles::Role;
 use crate::station::programme::Programme;
 use crate::station::reception::Expected;
@@ -37,6 +38,7 @@ impl Node {
                 station,
                 media: !following.is_idle,
                 beats: following.addr.is_some(),
+                solo: matches!(following.duty, Duty::Solo(_)),
                 nodes,
                 ..Expected::default()
             },

@@ -109,8 +109,8 @@ impl Node {
         self.send_control(Some(to), &Message::Confirm(confirm));
     }
 
-    /// An heir hears this leader.
-    pub(super) fn hear_confirm(&mut self, from: SocketAddr, confirm: &Confirm) {
+    /// An heir hears this leader; `false` if it is none, or another leader.
+    pub(super) fn hear_confirm(&mut self, from: SocketAddr, confirm: &Confirm) -> bool {
         if let Role::Leading { lead, .. } = &self.role
             && confirm.station == self.config.station
             && confirm.term == lead.term
@@ -119,10 +119,13 @@ impl Node {
             let strangers = self.config.quorum > 1;
             let known = (self.roster).handle_confirm(confirm, from, strangers, self.latest);
             if !known {
-                return self.refuse(Doubt::Stranger, Some(from));
+                self.refuse(Doubt::Stranger, Some(from));
+                return false;
             }
             self.renew_lease();
+            return true;
         }
+        false
     }
 
     /// Orders the heirs, if this node leads.

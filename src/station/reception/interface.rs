@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Link;
 use crate::wire::StationId;
+use crate::wire::control::Message;
 
 /// What should be heard now, as far as the node knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Expected {
     pub media: bool,
     /// Another node leads, and it is known where to ask it.
     pub beats: bool,
+    /// This node sends all frames itself, as nobody is heard to: if it were taken for deaf, nobody would.
+    pub solo: bool,
     /// This node leads, and the others say hello to all at least this often.
     pub hellos: Option<Duration>,
     /// This node waits for a station.
@@ -26,7 +29,7 @@ pub struct Expected {
 /// What was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// A frame of the station, on the media port of the group.
+    /// A frame of the stream that is followed, on the media port of the group.
     Media,
     /// A heartbeat of the station's leader to all, on the control port of the group.
     Beat,
@@ -36,6 +39,30 @@ pub enum Heard {
     Answer,
     /// A confirmation, to this node alone.
     Word,
+}
+
+impl Heard {
+    /// What a control message of another node is for a node of `station`. Heartbeats and confirmations count only if the node
+    /// believes them: anybody can send them in a leader's name, and whoever takes them for life while nobody sends frames is found
+    /// to be deaf, and keeps silent.
+    pub fn of(
+        message: &Message,
+        is_unicast: bool,
+        station: Option<StationId>,
+        is_believed: bool,
+    ) -> Option<Heard> {
+        match message {
+            Message::Heartbeat(beat) if is_believed && Some(beat.station) == station => {
+                Some(if is_unicast {
+                    Heard::Answer
+                } else {
+                    Heard::Beat
+                })
+            }
+            Message::Confirm(_) if is_unicast => is_believed.then_some(Heard::Word),
+            _ => (!is_unicast).then_some(Heard::Hello),
+        }
+    }
 }
 
 /// What does not get through.

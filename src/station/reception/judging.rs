@@ -28,8 +28,16 @@ impl Reception {
             media,
             beats,
             hellos,
+            solo,
             ..
         } = self.expected;
+        if solo {
+            // An answer of a leader that lives and sends ends that, and another one means nothing.
+            return match beats && self.beats.is_quiet(now, QUIET) {
+                true => Finding::Nothing,
+                false => Finding::Heard,
+            };
+        }
         if media && self.media.is_quiet(now, QUIET) {
             let beats_for = self
                 .beats

@@ -13,6 +13,7 @@ const FOLLOWER: Expected = Expected {
     station: Some(StationId(7)),
     media: true,
     beats: true,
+    solo: false,
     hellos: None,
     seeks: false,
     nodes: 4,
