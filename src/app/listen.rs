@@ -97,6 +97,7 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         output,
         once: config.once,
         heard: false,
+        tuned_to: None,
         over: false,
         leaving: false,
         title: String::new(),
@@ -131,6 +132,8 @@ struct Listener {
     once: bool,
     /// A station was heard at least once.
     heard: bool,
+    /// What its node was last told to follow.
+    tuned_to: Option<StationId>,
     /// With `once`: the programme has ended.
     over: bool,
     /// What is played now is the last block.
@@ -240,9 +243,13 @@ impl Listener {
         self.act(console);
     }
 
-    /// The node takes part in the station that is tuned in.
+    /// The node takes part in the station that is tuned in, and tells it at once how it will play.
     fn follow(&mut self) {
         let station = self.dial.player().map(|player| player.station());
+        let before = std::mem::replace(&mut self.tuned_to, station);
+        if station.is_some() && station != before {
+            self.report();
+        }
         self.member.node.follow(station);
     }
 

@@ -363,7 +363,8 @@ impl Node {
 
     /// How this node fares, for its leader and for those that ask; what is out of range is cut.
     pub fn set_report(&mut self, report: Report) {
-        self.reporting.report = report.bounded();
+        let before = self.reporting.report.replace(report.bounded());
+        self.fed |= before.is_none(); // it may have been waited for
     }
 
     /// Does what is due.
