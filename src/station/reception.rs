@@ -10,6 +10,7 @@
 //! Run loop: [`Reception::handle`] for all that was read, [`Reception::set_expected`] and [`Reception::set_link`], then
 //! [`Reception::handle_timeout`], then every [`Reception::poll_output`].
 
+mod calling;
 mod interface;
 mod judging;
 mod link;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use super::random::Random;
 use crate::time::Instant;
+use calling::Calling;
 pub use interface::{Ear, Expected, Heard, Output, Told};
 use judging::Finding;
 use link::Cable;
@@ -77,6 +79,7 @@ pub struct Reception {
     /// What was said to this node alone: when the leader answered, and all else.
     answered_at: Option<Instant>,
     words: Silence,
+    calling: Calling,
     cable: Cable,
     state: State,
     /// What people were told that does not get through, and since when.
@@ -117,6 +120,7 @@ impl Reception {
             hellos: Silence::since(now, QUIET),
             answered_at: None,
             words: Silence::since(now, BEATS_FRESH),
+            calling: Calling::default(),
             cable: Cable::new(now, is_down),
             state: State::Well,
             told: None,
@@ -151,6 +155,7 @@ impl Reception {
             Heard::Hello => {}
             Heard::Answer => self.answered_at = self.answered_at.max(Some(at)),
             Heard::Word => self.words.end(at),
+            Heard::Greeting => self.count_answer(),
         }
         if matches!(heard, Heard::Beat | Heard::Hello) {
             self.hellos.end(at);
@@ -220,6 +225,7 @@ impl Reception {
         self.notice_absence();
         self.cable.handle_timeout(self.latest, &mut self.outputs);
         if self.cable.is_there() {
+            self.go_on_calling();
             self.judge();
             self.go_on_asking();
             self.go_on_joining();
@@ -244,7 +250,7 @@ impl Reception {
         if self.cable.is_there() {
             let joins = self.rejoin.map(|(at, _)| at);
             let seeks = self.expected.seeks.then_some(self.seek_at);
-            let more = [self.judge_at(), self.ask_at(), joins, seeks];
+            let more = [self.judge_at(), self.ask_at(), self.call_at(), joins, seeks];
             next = next.into_iter().chain(more.into_iter().flatten()).min();
         }
         next

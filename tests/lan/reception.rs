@@ -20,6 +20,8 @@ const GROUP: &str = "239.255.77.77";
 const SECOND: i64 = 1_000_000_000;
 /// The bound on noticing.
 const NOTICED: i64 = 2 * SECOND;
+/// The same for a sender, with what a busy machine adds: it counts the time of the others, too.
+const SENDER_NOTICED: i64 = 3 * SECOND;
 /// The station's buffer.
 const BUFFER: i64 = SECOND / 2;
 /// The sender's host.
@@ -330,14 +332,15 @@ fn listener_that_multicast_never_reached_finds_the_station_and_plays_by_unicast(
     }
 }
 
-/// The switch forgets a listener, and later the sender.
-fn forgetful(igmp_version: u8) {
+/// The switch forgets a listener, and later the sender. What the last listener is told on its command line, `last`, decides whether there
+/// is an heir.
+fn forgetful(igmp_version: u8, last: &[&str]) {
     let Some(lan) = Lan::new(4) else { return };
     lan.snoop(igmp_version);
     for host in &lan.hosts {
         host.report_once();
     }
-    let Some(mut bench) = Bench::on(lan, 14.0, &[PLAIN, PLAIN, HEIR]) else {
+    let Some(mut bench) = Bench::on(lan, 14.0, &[PLAIN, PLAIN, last]) else {
         return;
     };
     sleep_until(bench.at_s(2.5));
@@ -354,9 +357,13 @@ fn forgetful(igmp_version: u8) {
     );
     bench.await_warning(1, "multicast is heard again on lan0", 3);
     assert!(bench.host(1).is_known(GROUP), "it has reported again");
-    // The sender hears heirs confirm, and no hello: those come once a second from each, so that takes longer.
+    // The sender misses the hellos, which come once a second from each, and the others answer its calls.
     bench.host(SENDER).be_forgotten(GROUP);
-    bench.await_warning(SENDER, "arrives by multicast on lan0", 6);
+    let forgotten_there_ns = now_ns();
+    let said_ns = bench.await_warning(SENDER, "arrives by multicast on lan0", 4);
+    let after_ns = said_ns - forgotten_there_ns;
+    println!("    after {} ms", after_ns / 1_000_000);
+    assert!(after_ns <= SENDER_NOTICED, "after {after_ns} ns");
     wait_until(2, "a report", || bench.host(SENDER).is_known(GROUP));
     bench.await_warning(SENDER, "multicast is heard again on lan0", 5);
     bench.end();
@@ -375,12 +382,13 @@ fn forgetful(igmp_version: u8) {
 
 #[test]
 fn switch_that_forgets_a_node_is_reminded() {
-    forgetful(3);
+    forgetful(3, HEIR);
 }
 
 #[test]
 fn switch_that_forgets_a_node_is_reminded_in_the_old_version_of_igmp() {
-    forgetful(2);
+    // Nobody there confirms what the sender says.
+    forgetful(2, PLAIN);
 }
 
 #[test]

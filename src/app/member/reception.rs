@@ -56,6 +56,7 @@ impl Member {
                     }
                 }
                 Output::Renew => session.sockets.renew(),
+                Output::Call => self.node.call_others(),
                 Output::Seek => self.node.seek_station(),
                 Output::Ask { widely } => self.node.ask_who_leads(widely),
                 Output::Tell(told) => self.tell_reception(told, session, console),

@@ -59,7 +59,7 @@ impl Node {
             self.lead_if_alone();
             self.answer(from, hello.node);
             self.hear_founder(hello);
-        } else if hello.station == Some(self.config.station) {
+        } else if hello.station == Some(self.config.station) && !self.answer_call(from, hello) {
             match self.roster.handle_hello(hello, from, self.latest) {
                 // Who is new must be able to take over soon, and a standing that has changed matters at once if there are few.
                 Heard::New if matches!(self.role, Role::Leading { .. }) => self.order_heirs(),

@@ -153,6 +153,8 @@ pub struct Node {
     departs: bool,
     /// The station's frames do not reach it.
     deaf: bool,
+    /// When its leader called, and was answered.
+    called_at: Option<Instant>,
     /// It copies what it plays soon, though it is no standby.
     fetches: bool,
     #[cfg(debug_assertions)]
@@ -220,6 +222,7 @@ impl Node {
             safe_at: None,
             departs: false,
             deaf: false,
+            called_at: None,
             fetches: false,
             #[cfg(debug_assertions)]
             flaw: None,

@@ -18,7 +18,7 @@ pub struct Expected {
     pub beats: bool,
     /// This node sends all frames itself, as nobody is heard to: if it were taken for deaf, nobody would.
     pub solo: bool,
-    /// This node leads, and the others say hello to all at least this often.
+    /// This node leads, and each of the others says hello to all so often, or a little more often.
     pub hellos: Option<Duration>,
     /// This node waits for a station.
     pub seeks: bool,
@@ -39,6 +39,8 @@ pub enum Heard {
     Answer,
     /// A confirmation, to this node alone.
     Word,
+    /// A hello of another node of the station, to this node alone.
+    Greeting,
 }
 
 impl Heard {
@@ -60,6 +62,10 @@ impl Heard {
                 })
             }
             Message::Confirm(_) if is_unicast => is_believed.then_some(Heard::Word),
+            Message::Hello(hello) if is_unicast => {
+                let is_ours = hello.station.is_some() && hello.station == station;
+                (is_ours && is_believed).then_some(Heard::Greeting)
+            }
             _ => (!is_unicast).then_some(Heard::Hello),
         }
     }
@@ -74,7 +80,7 @@ pub enum Ear {
     Control,
     /// All that is sent to the group; the leader answers by unicast.
     Group,
-    /// The other nodes' hellos to all, at the leader; they confirm its heartbeats by unicast.
+    /// The other nodes' hellos to all, at the leader; they answer it by unicast.
     Hellos,
 }
 
@@ -90,6 +96,8 @@ pub enum Output {
         /// Not only the leader, but the heirs, too: the leader has not answered, or this node leads itself.
         widely: bool,
     },
+    /// Ask other nodes, by unicast, to say hello, to this node and to all.
+    Call,
     /// Ask all who is on air.
     Seek,
     /// Tell people.

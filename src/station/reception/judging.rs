@@ -65,17 +65,16 @@ impl Reception {
         }
     }
 
-    /// This node leads. Its heirs confirm ten times a second, to it alone: if none does any more, they may follow another one
-    /// that is not heard.
+    /// This node leads. What the others say to all is held against what they answer. Its heirs confirm ten times a second, to it
+    /// alone: if none does any more, they may follow another one that is not heard.
     fn find_others(&self, every: Duration) -> Finding {
         let now = self.latest;
         let is_heard = !self.hellos.is_quiet(now, every);
+        if self.is_answered_unheard() {
+            return Finding::Deaf(Ear::Hellos);
+        }
         if self.words.comes(now) {
-            let speaks = now.since(self.words.comes_since()) >= QUIET;
-            return match is_heard || !speaks {
-                true => Finding::Heard,
-                false => Finding::Deaf(Ear::Hellos),
-            };
+            return Finding::Heard;
         }
         let Some(confirmed_at) = self.words.heard_at() else {
             return Finding::Heard; // it has no heirs
@@ -144,7 +143,6 @@ impl Reception {
             beats.then(|| self.beats.comes_since() + QUIET),
             hellos.map(|every| self.hellos.quiet_at(every)),
             hellos.map(|_| self.words.quiet_at(QUIET)),
-            hellos.map(|_| self.words.comes_since() + QUIET),
         ];
         let later = times.into_iter().flatten().filter(|at| *at > self.latest);
         later.min()

@@ -548,6 +548,58 @@ fn who_is_no_standby_copies_while_it_is_deaf_what_it_plays_soon_and_forgets_it_a
 }
 
 #[test]
+fn who_is_called_by_its_leader_says_hello_to_all_and_to_it_ten_times_a_second_at_most() {
+    let mut pair = Pair::new(false);
+    pair.run_ms(50);
+    let hellos = |pair: &Pair, since: usize| {
+        let messages = pair.messages(since).into_iter();
+        let hellos = messages.filter_map(|(to, message)| match message {
+            Message::Hello(hello) => Some((to, hello.node, hello.founding, hello.station)),
+            _ => None,
+        });
+        hellos.collect::<Vec<_>>()
+    };
+    let said = |to| (to, NODE, false, Some(STATION));
+    let since = pair.sent.len();
+    let heard = pair.leader.log.len();
+    pair.leader.node.call_others();
+    pair.leader.drain();
+    let calls = pair.leader.log[heard..].iter().filter(
+        |(_, output)| matches!(output, Output::Control { to: Some(to), .. } if *to == addr(2)),
+    );
+    assert_eq!(calls.count(), 1);
+    pair.run_ms(2);
+    assert_eq!(hellos(&pair, since), [said(None), said(Some(addr(1)))]);
+    // Who is called all the time says no more than that.
+    let since = pair.sent.len();
+    for _ in 0..500 {
+        pair.leader.node.call_others();
+        pair.leader.drain();
+        pair.run_ms(2);
+    }
+    let count = hellos(&pair, since).len();
+    assert!((18..=22).contains(&count), "{count}: one more is due");
+    // A stranger's call, or one from elsewhere, is a hello like others: nothing is said.
+    let since = pair.sent.len();
+    let (call, now) = (pair.leader.node.hello(true, Some(STATION)), pair.leader.now);
+    let stranger = Hello {
+        node: NodeId(77),
+        ..call.clone()
+    };
+    for (host, hello) in [(1, stranger), (9, call)] {
+        let message = Message::Hello(hello);
+        pair.node.handle_control(addr(host), &message, now, now);
+    }
+    while let Some(output) = pair.node.poll_output() {
+        pair.sent.push((now, output));
+    }
+    assert_eq!(hellos(&pair, since), []);
+    // Nobody but a leader calls.
+    pair.node.call_others();
+    assert_eq!(pair.node.poll_output(), None);
+}
+
+#[test]
 fn what_is_expected_depends_on_who_is_on_air() {
     use crate::station::reception::Expected;
     let mut pair = Pair::new(true);
@@ -564,7 +616,7 @@ fn what_is_expected_depends_on_who_is_on_air() {
     let leads = pair.leader.node.expected();
     assert_eq!(
         leads.hellos,
-        Some(Duration::from_secs(8)),
+        Some(Duration::from_millis(1_100)),
         "one an hello a second"
     );
     assert!(!leads.media && !leads.beats);
