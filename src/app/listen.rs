@@ -218,7 +218,7 @@ impl Listener {
                 self.output.prepare();
             }
         }
-        for bytes in done.beats {
+        for bytes in done.controls {
             if let Ok(Message::Heartbeat(beat)) = Message::parse(&bytes) {
                 let _ = self.dial.handle_heartbeat(&clean(*beat), now, now);
             }

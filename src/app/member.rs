@@ -112,8 +112,8 @@ pub struct Done {
     pub events: Vec<Event>,
     /// Media packets that this node sent.
     pub media: Vec<Vec<u8>>,
-    /// Heartbeats that it sent to the group.
-    pub beats: Vec<Vec<u8>>,
+    /// Control messages that it sent to the group: its heartbeats, if it leads, and others.
+    pub controls: Vec<Vec<u8>>,
     /// Media packets from its own copy, for the frames that the player misses.
     pub repairs: Vec<Vec<u8>>,
 }
@@ -243,7 +243,7 @@ impl Member {
                 Output::Rtcp(bytes) => session.sockets.send_rtcp(&bytes),
                 Output::Control { to: None, bytes } => {
                     let sent = session.sockets.send_control(&bytes);
-                    done.beats.push(bytes);
+                    done.controls.push(bytes);
                     sent
                 }
                 Output::Control { to: Some(_), .. } if session.is_cut_off() => continue,

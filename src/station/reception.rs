@@ -75,7 +75,8 @@ pub struct Reception {
     expected: Expected,
     media: Silence,
     beats: Silence,
-    hellos: Silence,
+    /// Whatever others say to all on the control port, heartbeats too.
+    control: Silence,
     /// What was said to this node alone: when the leader answered, and all else.
     answered_at: Option<Instant>,
     words: Silence,
@@ -117,7 +118,7 @@ impl Reception {
             expected: Expected::default(),
             media: Silence::since(now, FRAMES_FRESH),
             beats: Silence::since(now, BEATS_FRESH),
-            hellos: Silence::since(now, QUIET),
+            control: Silence::since(now, QUIET),
             answered_at: None,
             words: Silence::since(now, BEATS_FRESH),
             calling: Calling::default(),
@@ -158,7 +159,7 @@ impl Reception {
             Heard::Greeting => self.count_answer(),
         }
         if matches!(heard, Heard::Beat | Heard::Hello) {
-            self.hellos.end(at);
+            self.control.end(at);
         }
         if matches!(heard, Heard::Beat | Heard::Answer) {
             self.asked_in_vain = 0;
@@ -182,7 +183,7 @@ impl Reception {
             self.beats.begin(now);
         }
         if is_another || expected.hellos.is_some() && before.hellos.is_none() {
-            self.hellos.begin(now);
+            self.control.begin(now);
             self.words = Silence::since(now, BEATS_FRESH);
         }
     }
@@ -278,7 +279,7 @@ impl Reception {
         if before.is_none_or(|at| now.since(at) <= AWAY) {
             return;
         }
-        let came = [&self.media, &self.beats, &self.hellos];
+        let came = [&self.media, &self.beats, &self.control];
         if came.into_iter().any(|one| one.was_heard(now, QUIET)) {
             return; // what was sent meanwhile has waited in the sockets
         }
@@ -294,7 +295,7 @@ impl Reception {
         for silence in [
             &mut self.media,
             &mut self.beats,
-            &mut self.hellos,
+            &mut self.control,
             &mut self.words,
         ] {
             silence.begin(now);
@@ -370,7 +371,7 @@ impl Reception {
         *found = ear;
         let all_comes = (!media || self.media.comes(now))
             && (!beats || self.beats.comes(now))
-            && hellos.is_none_or(|every| self.hellos.was_heard(now, every));
+            && hellos.is_none_or(|every| self.control.was_heard(now, every));
         if !all_comes {
             *heard_since = None;
         } else if now >= *heard_since.get_or_insert(now) + self.healed_after {

@@ -13,6 +13,7 @@ use super::Node;
 use super::copying::Copying;
 use super::covering::Duty;
 use super::roles::Role;
+use crate::playout::player::PREROLL;
 use crate::station::programme::Programme;
 use crate::station::reception::Expected;
 use crate::wire::control::{Hello, Message};
@@ -27,8 +28,6 @@ const MAX_CALLED: usize = 8;
 const ANSWER_EVERY: Duration = Duration::from_millis(100);
 /// What a node that is no standby copies: as much as it plays in 30 s.
 const COPIED_FRAMES: u64 = 1_500;
-/// Frames that a decoder is given unheard before the first one that is played.
-const PREROLL_FRAMES: u64 = 8;
 
 impl Node {
     /// What should be heard from others now.
@@ -192,7 +191,7 @@ impl Node {
             .max(own)
             .as_millis()
             .div_ceil(FRAME.as_millis()) as u64;
-        FrameIndex(next.0.saturating_sub(buffer + PREROLL_FRAMES))
+        FrameIndex(next.0.saturating_sub(buffer + PREROLL))
     }
 
     /// One past the last frame to copy; none: all that is known.

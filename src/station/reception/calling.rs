@@ -66,7 +66,7 @@ impl Reception {
     pub(super) fn go_on_calling(&mut self) {
         let now = self.latest;
         let every = self.expected.hellos;
-        let Some(every) = every.filter(|every| self.hellos.is_quiet(now, *every)) else {
+        let Some(every) = every.filter(|every| self.control.is_quiet(now, *every)) else {
             self.calling = Calling::Idle;
             return;
         };

@@ -69,7 +69,7 @@ impl Reception {
     /// alone: if none does any more, they may follow another one that is not heard.
     fn find_others(&self, every: Duration) -> Finding {
         let now = self.latest;
-        let is_heard = !self.hellos.is_quiet(now, every);
+        let is_heard = !self.control.is_quiet(now, every);
         if self.is_answered_unheard() {
             return Finding::Deaf(Ear::Hellos);
         }
@@ -80,7 +80,7 @@ impl Reception {
             return Finding::Heard; // it has no heirs
         };
         let is_later = |at: &Instant| *at >= confirmed_at + APART;
-        let hears_others = is_heard && self.hellos.heard_at().is_some_and(|at| is_later(&at));
+        let hears_others = is_heard && self.control.heard_at().is_some_and(|at| is_later(&at));
         let answered_at = self.answered_at.filter(is_later);
         if hears_others || !self.words.is_quiet(now, QUIET) {
             Finding::Heard
@@ -141,7 +141,7 @@ impl Reception {
             beats.then(|| self.beats.quiet_at(QUIET)),
             beats.then(|| self.beats.quiet_at(BEATS_FRESH)),
             beats.then(|| self.beats.comes_since() + QUIET),
-            hellos.map(|every| self.hellos.quiet_at(every)),
+            hellos.map(|every| self.control.quiet_at(every)),
             hellos.map(|_| self.words.quiet_at(QUIET)),
         ];
         let later = times.into_iter().flatten().filter(|at| *at > self.latest);
