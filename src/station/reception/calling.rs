@@ -28,7 +28,7 @@ pub(super) enum Calling {
     #[default]
     Idle,
     /// The others are called.
-    Calling {
+    Ringing {
         calls: u32,
         answers: u32,
         /// When it goes on.
@@ -43,7 +43,7 @@ pub(super) enum Calling {
 impl Reception {
     /// Another node has answered.
     pub(super) fn count_answer(&mut self) {
-        if let Calling::Calling { answers, .. } = &mut self.calling {
+        if let Calling::Ringing { answers, .. } = &mut self.calling {
             *answers += 1;
         }
     }
@@ -57,7 +57,7 @@ impl Reception {
     pub(super) fn call_at(&self) -> Option<Instant> {
         match self.calling {
             Calling::Idle => None,
-            Calling::Calling { next_at: at, .. }
+            Calling::Ringing { next_at: at, .. }
             | Calling::Unclear { until: at }
             | Calling::Answered { call_at: at } => Some(at),
         }
@@ -75,7 +75,7 @@ impl Reception {
         }
         let (calls, answers) = match self.calling {
             Calling::Idle | Calling::Unclear { .. } => (0, 0),
-            Calling::Calling { calls, answers, .. } => (calls, answers),
+            Calling::Ringing { calls, answers, .. } => (calls, answers),
             Calling::Answered { .. } => {
                 self.outputs.push_back(Output::Call);
                 let call_at = now + every;
@@ -85,7 +85,7 @@ impl Reception {
         };
         self.calling = if calls < CALLS {
             self.outputs.push_back(Output::Call);
-            Calling::Calling {
+            Calling::Ringing {
                 calls: calls + 1,
                 answers,
                 next_at: now + CALL_EVERY,
