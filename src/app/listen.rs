@@ -67,10 +67,10 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
     let (own, shortest) = match config.buffer {
         BufferChoice::Station => (None, None),
         BufferChoice::Fixed(buffer) => (Some(buffer), Some(buffer)),
-        // What is as short as it may be is so because nothing needs more.
+        // One that may be long is told of when it has become short.
         BufferChoice::Auto { max, .. } => (None, Some(max)),
     };
-    session.judge_buffer(shortest, console);
+    let short_told = session.judge_buffer(shortest, console);
     let member = MemberConfig {
         sends: false,
         standby: config.standby,
@@ -97,6 +97,8 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
         output,
         once: config.once,
         heard: false,
+        tuned_to: None,
+        short_told,
         over: false,
         leaving: false,
         title: String::new(),
@@ -131,6 +133,10 @@ struct Listener {
     once: bool,
     /// A station was heard at least once.
     heard: bool,
+    /// What its node was last told to follow.
+    tuned_to: Option<StationId>,
+    /// That the buffer is short was said.
+    short_told: bool,
     /// With `once`: the programme has ended.
     over: bool,
     /// What is played now is the last block.
@@ -212,7 +218,7 @@ impl Listener {
                 self.output.prepare();
             }
         }
-        for bytes in done.beats {
+        for bytes in done.controls {
             if let Ok(Message::Heartbeat(beat)) = Message::parse(&bytes) {
                 let _ = self.dial.handle_heartbeat(&clean(*beat), now, now);
             }
@@ -246,9 +252,13 @@ impl Listener {
         self.act(console);
     }
 
-    /// The node takes part in the station that is tuned in.
+    /// The node takes part in the station that is tuned in, and tells it at once how it will play.
     fn follow(&mut self) {
         let station = self.dial.player().map(|player| player.station());
+        let before = std::mem::replace(&mut self.tuned_to, station);
+        if station.is_some() && station != before {
+            self.report();
+        }
         self.member.node.follow(station);
     }
 
@@ -273,6 +283,7 @@ impl Listener {
         self.session.look_after(console);
         self.member.look_after(&mut self.session, console);
         self.report();
+        self.judge_buffer(console);
         if let Some(text) = self.output.poll_failure() {
             self.session.warn(console, &text);
         }
@@ -283,6 +294,14 @@ impl Listener {
         }
         self.write_stats();
         self.show_status(console);
+    }
+
+    /// One that adapts may become so short that a takeover is heard, which adapting does not foresee: that is said once.
+    fn judge_buffer(&mut self, console: &mut dyn Console) {
+        let player = self.dial.player().filter(|_| self.dial.adapts());
+        if let Some(player) = player.filter(|_| !self.short_told) {
+            self.short_told = (self.session).judge_adapted_buffer(player.buffer(), console);
+        }
     }
 
     /// Ends the sound without a click where it is heard, settles the counters, and waits for the writer.

@@ -26,7 +26,7 @@ use crate::io::wait::Waker;
 use crate::media::library::Library;
 use crate::station::node::{Config, Event, Fetch, Node, Output, Repaired};
 use crate::station::programme::MAX_PLAN_BYTES;
-use crate::station::reception::Reception;
+use crate::station::reception::{Heard, Reception};
 use crate::time::Instant;
 use crate::wire::media::MediaPacket;
 use crate::wire::{FrameIndex, PlanDigest, StationId, TrackId};
@@ -112,8 +112,8 @@ pub struct Done {
     pub events: Vec<Event>,
     /// Media packets that this node sent.
     pub media: Vec<Vec<u8>>,
-    /// Heartbeats that it sent to the group.
-    pub beats: Vec<Vec<u8>>,
+    /// Control messages that it sent to the group: its heartbeats, if it leads, and others.
+    pub controls: Vec<Vec<u8>>,
     /// Media packets from its own copy, for the frames that the player misses.
     pub repairs: Vec<Vec<u8>>,
 }
@@ -191,8 +191,9 @@ impl Member {
 
     /// A packet of another node was heard: the node thinks about it, and the frame is kept.
     pub fn hear_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant, now: Instant) {
-        self.notice_media(packet, arrived);
-        self.node.handle_media(packet, arrived, now);
+        if self.node.handle_media(packet, arrived, now) {
+            self.reception.handle(Heard::Media, arrived);
+        }
         if let Some((track, k)) = self.node.place(packet) {
             self.library.keep(track, k, packet.payload);
         }
@@ -242,7 +243,7 @@ impl Member {
                 Output::Rtcp(bytes) => session.sockets.send_rtcp(&bytes),
                 Output::Control { to: None, bytes } => {
                     let sent = session.sockets.send_control(&bytes);
-                    done.beats.push(bytes);
+                    done.controls.push(bytes);
                     sent
                 }
                 Output::Control { to: Some(_), .. } if session.is_cut_off() => continue,

@@ -141,11 +141,26 @@ impl Session {
         self.events.warning(text);
     }
 
-    /// Warns of a buffer that is too short for what this program is made for.
-    pub fn judge_buffer(&mut self, buffer: Option<Duration>, console: &mut dyn Console) {
-        if buffer.is_some_and(|buffer| buffer < SAFE_BUFFER) {
+    /// Warns of a buffer that is too short for what this program is made for. Answers whether it did.
+    pub fn judge_buffer(&mut self, buffer: Option<Duration>, console: &mut dyn Console) -> bool {
+        let is_short = buffer.is_some_and(|buffer| buffer < SAFE_BUFFER);
+        if is_short {
             self.warn(console, "a buffer below 100ms: a takeover may be heard");
         }
+        is_short
+    }
+
+    /// The same of a buffer that has become as short as that by itself.
+    pub fn judge_adapted_buffer(&mut self, buffer: Duration, console: &mut dyn Console) -> bool {
+        let is_short = buffer < SAFE_BUFFER;
+        if is_short {
+            let text = format!(
+                "the buffer is {} ms now: below 100ms a takeover may be heard (--min-buffer 100ms keeps it longer)",
+                buffer.as_millis()
+            );
+            self.warn(console, &text);
+        }
+        is_short
     }
 
     /// The interface's name.

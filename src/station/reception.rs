@@ -10,6 +10,7 @@
 //! Run loop: [`Reception::handle`] for all that was read, [`Reception::set_expected`] and [`Reception::set_link`], then
 //! [`Reception::handle_timeout`], then every [`Reception::poll_output`].
 
+mod calling;
 mod interface;
 mod judging;
 mod link;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use super::random::Random;
 use crate::time::Instant;
+use calling::Calling;
 pub use interface::{Ear, Expected, Heard, Output, Told};
 use judging::Finding;
 use link::Cable;
@@ -73,10 +75,12 @@ pub struct Reception {
     expected: Expected,
     media: Silence,
     beats: Silence,
-    hellos: Silence,
+    /// Whatever others say to all on the control port, heartbeats too.
+    control: Silence,
     /// What was said to this node alone: when the leader answered, and all else.
     answered_at: Option<Instant>,
     words: Silence,
+    calling: Calling,
     cable: Cable,
     state: State,
     /// What people were told that does not get through, and since when.
@@ -114,9 +118,10 @@ impl Reception {
             expected: Expected::default(),
             media: Silence::since(now, FRAMES_FRESH),
             beats: Silence::since(now, BEATS_FRESH),
-            hellos: Silence::since(now, QUIET),
+            control: Silence::since(now, QUIET),
             answered_at: None,
             words: Silence::since(now, BEATS_FRESH),
+            calling: Calling::default(),
             cable: Cable::new(now, is_down),
             state: State::Well,
             told: None,
@@ -142,7 +147,8 @@ impl Reception {
         self.put_off_renewal();
     }
 
-    /// Something was heard, at this time, from somebody else. Frames and heartbeats of other stations are not for it.
+    /// Something was heard, at this time, from somebody else. What the node does not believe, and what is of other stations, is
+    /// not for it.
     pub fn handle(&mut self, heard: Heard, at: Instant) {
         match heard {
             Heard::Media => self.media.end(at),
@@ -150,9 +156,10 @@ impl Reception {
             Heard::Hello => {}
             Heard::Answer => self.answered_at = self.answered_at.max(Some(at)),
             Heard::Word => self.words.end(at),
+            Heard::Greeting => self.count_answer(),
         }
         if matches!(heard, Heard::Beat | Heard::Hello) {
-            self.hellos.end(at);
+            self.control.end(at);
         }
         if matches!(heard, Heard::Beat | Heard::Answer) {
             self.asked_in_vain = 0;
@@ -176,7 +183,7 @@ impl Reception {
             self.beats.begin(now);
         }
         if is_another || expected.hellos.is_some() && before.hellos.is_none() {
-            self.hellos.begin(now);
+            self.control.begin(now);
             self.words = Silence::since(now, BEATS_FRESH);
         }
     }
@@ -219,6 +226,7 @@ impl Reception {
         self.notice_absence();
         self.cable.handle_timeout(self.latest, &mut self.outputs);
         if self.cable.is_there() {
+            self.go_on_calling();
             self.judge();
             self.go_on_asking();
             self.go_on_joining();
@@ -243,7 +251,7 @@ impl Reception {
         if self.cable.is_there() {
             let joins = self.rejoin.map(|(at, _)| at);
             let seeks = self.expected.seeks.then_some(self.seek_at);
-            let more = [self.judge_at(), self.ask_at(), joins, seeks];
+            let more = [self.judge_at(), self.ask_at(), self.call_at(), joins, seeks];
             next = next.into_iter().chain(more.into_iter().flatten()).min();
         }
         next
@@ -271,7 +279,7 @@ impl Reception {
         if before.is_none_or(|at| now.since(at) <= AWAY) {
             return;
         }
-        let came = [&self.media, &self.beats, &self.hellos];
+        let came = [&self.media, &self.beats, &self.control];
         if came.into_iter().any(|one| one.was_heard(now, QUIET)) {
             return; // what was sent meanwhile has waited in the sockets
         }
@@ -287,7 +295,7 @@ impl Reception {
         for silence in [
             &mut self.media,
             &mut self.beats,
-            &mut self.hellos,
+            &mut self.control,
             &mut self.words,
         ] {
             silence.begin(now);
@@ -363,7 +371,7 @@ impl Reception {
         *found = ear;
         let all_comes = (!media || self.media.comes(now))
             && (!beats || self.beats.comes(now))
-            && hellos.is_none_or(|every| self.hellos.was_heard(now, every));
+            && hellos.is_none_or(|every| self.control.was_heard(now, every));
         if !all_comes {
             *heard_since = None;
         } else if now >= *heard_since.get_or_insert(now) + self.healed_after {

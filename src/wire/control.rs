@@ -133,7 +133,8 @@ pub struct Hello {
     pub node: NodeId,
     /// Its name.
     pub name: String,
-    /// It will found a station if nobody answers: of founders that hear each other, the one with the lowest id goes first.
+    /// It will found a station if nobody answers: of founders that hear each other, the one with the lowest id goes first. With a
+    /// station: its leader asks for a hello to all, and to itself alone.
     pub founding: bool,
     /// The station that it follows.
     pub station: Option<StationId>,

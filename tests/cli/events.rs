@@ -330,7 +330,7 @@ fn small_buffer_is_warned_about_in_text_and_event() {
             .any(|w| w["text"].as_str().unwrap().contains("takeover")),
         "{warnings:?}"
     );
-    // One that adapts is as short as that only where nothing needs more.
+    // One that adapts is not as short as that yet, or never.
     for buffer in ["100ms", "auto"] {
         let finished = studio
             .run(&format!(
@@ -343,6 +343,33 @@ fn small_buffer_is_warned_about_in_text_and_event() {
         .run("listen --output null --buffer auto --max-buffer 99ms --timeout 200ms")
         .exits(3)
         .says(&["takeover"]);
+}
+
+#[test]
+fn buffer_that_becomes_short_by_itself_is_warned_about_once() {
+    let studio = Studio::new();
+    studio.tone("a.wav", 3_500, 440.0);
+    // It begins as long as the station's.
+    let listener = studio.listener("listen --output null --once --buffer auto --events -");
+    studio.run("send a.wav --buffer 80ms").exits(0);
+    let finished = listener.finish().exits(0);
+    let warnings = named(&finished.events(), "warning");
+    let texts: Vec<_> = warnings
+        .iter()
+        .map(|w| w["text"].as_str().unwrap())
+        .collect();
+    let short = texts.iter().filter(|text| text.contains("takeover"));
+    assert_eq!(short.count(), 1, "{texts:?}");
+    assert!(
+        texts.iter().any(|text| text.contains("--min-buffer 100ms")),
+        "{texts:?}"
+    );
+    // The user has seen to it.
+    let listener =
+        studio.listener("listen --output null --once --buffer auto --min-buffer 100ms --events -");
+    studio.run("send a.wav --buffer 80ms").exits(0);
+    let finished = listener.finish().exits(0);
+    assert!(named(&finished.events(), "warning").is_empty());
 }
 
 #[test]

@@ -165,3 +165,26 @@ fn a_leader_says_who_suffers_in_its_status_and_on_its_live_line() {
     let last = named(&events, "stats").pop().unwrap();
     assert_eq!(last["rejected_by"]["report_stranger"], 1, "{last}");
 }
+
+#[test]
+fn who_has_just_come_listens_or_has_not_reported_yet() {
+    let studio = Studio::new();
+    studio.tone("one.wav", 20_000, 440.0);
+    let line = format!("send one.wav --events - --http {}", api(&studio));
+    let sender = studio.start(&line);
+    sender.wait_event("track");
+    let names = ["attic", "cellar", "kitchen", "stable"];
+    let listeners = names
+        .map(|name| studio.listener(&format!("listen --output null --no-standby --name {name}")));
+    status_when(&studio, |status| {
+        let nodes = status["nodes"].as_array().unwrap();
+        let new = (nodes.iter()).filter(|node| names.iter().any(|name| node["name"] == *name));
+        let reported: Vec<_> = new.filter(|node| !node["report_age_s"].is_null()).collect();
+        for node in &reported {
+            let what = (&node["listens"], &node["buffer_ms"]);
+            assert_eq!(what, (&true.into(), &500.into()), "{node}");
+        }
+        reported.len() == names.len()
+    });
+    drop(listeners);
+}

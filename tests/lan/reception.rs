@@ -20,8 +20,13 @@ const GROUP: &str = "239.255.77.77";
 const SECOND: i64 = 1_000_000_000;
 /// The bound on noticing.
 const NOTICED: i64 = 2 * SECOND;
+/// The same for a sender, with what a busy machine adds: it counts the time of the others, too.
+const SENDER_NOTICED: i64 = 3 * SECOND;
 /// The station's buffer.
 const BUFFER: i64 = SECOND / 2;
+/// What a deaf listener without a copy may miss until it knows: none, as measured; repairs have all of a second's frames, and in time, if
+/// the machine lets everybody speak in time.
+const FEW_FRAMES: usize = 10;
 /// The sender's host.
 const SENDER: usize = 0;
 
@@ -157,6 +162,20 @@ impl Bench {
         wrong.map(|index| frames[index].at_ns).collect()
     }
 
+    /// All that was sent was played exactly, but for a few frames of the time in which this host did not know yet that it was deaf.
+    fn assert_exact_but_a_few(&self, host: usize, frames: &[Frame], unaware: std::ops::Range<i64>) {
+        let ever = [self.began_ns..unaware.start, unaware.end..i64::MAX];
+        self.assert_exact(host, frames, &ever);
+        let wrong = self.wrong_at(host, frames).len();
+        assert!(wrong <= FEW_FRAMES, "host {host}: {wrong} blocks differ");
+        let listener = &self.listeners[host - 1];
+        let concealed = listener.last_stat("concealed");
+        assert!(
+            concealed <= FEW_FRAMES as u64,
+            "host {host}: {concealed} frames concealed"
+        );
+    }
+
     /// What was sent in these times was played exactly.
     fn assert_exact(&self, host: usize, frames: &[Frame], times: &[std::ops::Range<i64>]) {
         let wrong = self.wrong_at(host, frames);
@@ -272,10 +291,10 @@ fn group_that_a_firewall_drops_is_noticed_and_said_and_the_stream_fetched_by_uni
             "host {host}: {by}"
         );
     }
-    // A node without a copy notices after a second; until then it has repairs only, of which there are not enough for all frames.
+    // A node without a copy notices after a second; until then it has repairs only.
     let noticed = cut_ns + SECOND + SECOND / 2;
     for host in [1, 3] {
-        bench.assert_exact(host, &frames, &[start..cut_ns, noticed..end]);
+        bench.assert_exact_but_a_few(host, &frames, cut_ns..noticed);
     }
     // The deaf heir covered until it knew better, and then no more; nobody took over.
     let deaf_ip = bench.host(4).ip;
@@ -342,18 +361,23 @@ fn listener_that_multicast_never_reached_finds_the_station_and_plays_by_unicast(
         let noticed = (frames.iter()).position(|frame| frame.at_ns > started_ns + NOTICED);
         let exact_from = noticed.unwrap() - first;
         assert!(wrong.iter().all(|index| *index < exact_from), "{wrong:?}");
+        let concealed = bench.listeners[host - 1].last_stat("concealed");
+        println!("    {concealed} concealed");
+        assert!(wrong.len() <= FEW_FRAMES, "{wrong:?}");
+        assert!(concealed <= FEW_FRAMES as u64, "{concealed} concealed");
         assert!(after_ms < 1_000);
     }
 }
 
-/// The switch forgets a listener, and later the sender.
-fn forgetful(igmp_version: u8) {
+/// The switch forgets a listener, and later the sender. What the last listener is told on its command line, `last`, decides whether there
+/// is an heir.
+fn forgetful(igmp_version: u8, last: &[&str]) {
     let Some(lan) = Lan::new(4) else { return };
     lan.snoop(igmp_version);
     for host in &lan.hosts {
         host.report_once();
     }
-    let Some(mut bench) = Bench::on(lan, 14.0, &[PLAIN, PLAIN, HEIR]) else {
+    let Some(mut bench) = Bench::on(lan, 14.0, &[PLAIN, PLAIN, last]) else {
         return;
     };
     sleep_until(bench.at_s(2.5));
@@ -370,19 +394,20 @@ fn forgetful(igmp_version: u8) {
     );
     bench.await_warning(1, "multicast is heard again on lan0", 3);
     assert!(bench.host(1).is_known(GROUP), "it has reported again");
-    // The sender hears heirs confirm, and no hello: those come once a second from each, so that takes longer.
+    // The sender misses the hellos, which come once a second from each, and the others answer its calls.
     bench.host(SENDER).be_forgotten(GROUP);
-    bench.await_warning(SENDER, "arrives by multicast on lan0", 6);
+    let forgotten_there_ns = now_ns();
+    let said_ns = bench.await_warning(SENDER, "arrives by multicast on lan0", 4);
+    let after_ns = said_ns - forgotten_there_ns;
+    println!("    after {} ms", after_ns / 1_000_000);
+    assert!(after_ns <= SENDER_NOTICED, "after {after_ns} ns");
     wait_until(2, "a report", || bench.host(SENDER).is_known(GROUP));
     bench.await_warning(SENDER, "multicast is heard again on lan0", 5);
     bench.end();
     let frames = bench.frames();
     let (start, end) = (bench.began_ns, i64::MAX);
-    bench.assert_exact(
-        1,
-        &frames,
-        &[start..forgotten_ns, forgotten_ns + 2 * SECOND..end],
-    );
+    let noticed = forgotten_ns + SECOND + SECOND / 2;
+    bench.assert_exact_but_a_few(1, &frames, forgotten_ns..noticed);
     for host in [2, 3] {
         bench.assert_exact(host, &frames, std::slice::from_ref(&(start..end)));
         assert_eq!(bench.warnings(host), []);
@@ -391,12 +416,13 @@ fn forgetful(igmp_version: u8) {
 
 #[test]
 fn switch_that_forgets_a_node_is_reminded() {
-    forgetful(3);
+    forgetful(3, HEIR);
 }
 
 #[test]
 fn switch_that_forgets_a_node_is_reminded_in_the_old_version_of_igmp() {
-    forgetful(2);
+    // Nobody there confirms what the sender says.
+    forgetful(2, PLAIN);
 }
 
 #[test]

@@ -85,3 +85,28 @@ fn a_leader_knows_within_7_s_who_suffers_and_so_does_the_next_one() {
         assert_eq!(loss(&world, other), 0.0);
     }
 }
+
+#[test]
+fn whatever_a_listener_tells_it_listens_and_has_a_buffer() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        // One that waits for a station, and one that joins it.
+        world.add_listener(true);
+        world.run_for(5 * SECOND + seed * 90_000);
+        let sender = world.add_sender(&Feed::of(&[3_000]));
+        world.run_for(2 * SECOND);
+        let joiner = world.add_listener(false);
+        for _ in 0..100 {
+            world.run_for(SECOND / 20);
+            for number in [0, joiner] {
+                if let Some((report, _)) = known(&world, number) {
+                    let what = (report.listens, report.buffer_ms);
+                    assert_eq!(what, (true, 500), "host {number} of seed {seed}");
+                }
+            }
+        }
+        assert_eq!(world.leaders(), [sender]);
+        let told = [0, joiner].map(|number| known(&world, number).is_some());
+        assert_eq!(told, [true; 2]);
+    }
+}

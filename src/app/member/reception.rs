@@ -11,7 +11,6 @@ use crate::station::programme::KEPT_FRAMES;
 use crate::station::reception::{Ear, Heard, Link, Output, Told};
 use crate::time::Instant;
 use crate::wire::control::Message;
-use crate::wire::media::MediaPacket;
 
 /// What usually keeps multicast from a machine that unicast reaches.
 const CULPRITS: &str = "to check: a switch with IGMP snooping and no querier, Wi-Fi that keeps multicast from its clients, a firewall";
@@ -19,33 +18,15 @@ const CULPRITS: &str = "to check: a switch with IGMP snooping and no querier, Wi
 impl Member {
     /// A control message of another node was heard.
     pub fn hear_control(&mut self, received: &Received, message: &Message, now: Instant) {
-        let ours = self.node.expected().station;
+        let station = self.node.expected().station;
         let is_unicast = received.channel == Channel::Unicast;
         if matches!(message, Message::Nack(_)) && !is_unicast {
             // Who asks everybody would be answered by everybody.
             return self.node.count_rejected("nack_to_group");
         }
-        let heard = match message {
-            Message::Heartbeat(beat) if Some(beat.station) == ours => match is_unicast {
-                true => Some(Heard::Answer),
-                false => Some(Heard::Beat),
-            },
-            Message::Confirm(confirm) if is_unicast => {
-                (Some(confirm.station) == ours).then_some(Heard::Word)
-            }
-            _ => (!is_unicast).then_some(Heard::Hello),
-        };
-        if let Some(heard) = heard {
+        let is_believed = (self.node).handle_control(received.from, message, received.arrived, now);
+        if let Some(heard) = Heard::of(message, is_unicast, station, is_believed) {
             self.reception.handle(heard, received.arrived);
-        }
-        self.node
-            .handle_control(received.from, message, received.arrived, now);
-    }
-
-    /// A frame was heard.
-    pub(super) fn notice_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant) {
-        if self.node.expected().station == Some(packet.station) {
-            self.reception.handle(Heard::Media, arrived);
         }
     }
 
@@ -79,6 +60,7 @@ impl Member {
                     }
                 }
                 Output::Renew => session.sockets.renew(),
+                Output::Call => self.node.call_others(),
                 Output::Seek => self.node.seek_station(),
                 Output::Ask { widely } => self.node.ask_who_leads(widely),
                 Output::Tell(told) => self.tell_reception(told, session, console),

@@ -11,21 +11,23 @@ use std::time::Duration;
 
 use super::Node;
 use super::copying::Copying;
+use super::covering::Duty;
 use super::roles::Role;
+use crate::playout::player::PREROLL;
 use crate::station::programme::Programme;
 use crate::station::reception::Expected;
-use crate::wire::control::Message;
+use crate::wire::control::{Hello, Message};
 use crate::wire::election::MAX_HEIRS;
 use crate::wire::{FRAME, FrameIndex};
 
-/// A leader misses so many of the others' hellos before it is deaf to them: they come one a second, and may be lost.
-const HELLOS_MISSED: u32 = 8;
-/// Within these times.
-const HELLOS_WITHIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
+/// How late a hello may be: a tenth of the time from one to the next.
+const HELLO_LATE: u32 = 10;
+/// So many others are called by a leader that misses their hellos: those that were heard last.
+const MAX_CALLED: usize = 8;
+/// How often a leader that calls is answered.
+const ANSWER_EVERY: Duration = Duration::from_millis(100);
 /// What a node that is no standby copies: as much as it plays in 30 s.
 const COPIED_FRAMES: u64 = 1_500;
-/// Frames that a decoder is given unheard before the first one that is played.
-const PREROLL_FRAMES: u64 = 8;
 
 impl Node {
     /// What should be heard from others now.
@@ -37,16 +39,16 @@ impl Node {
                 station,
                 media: !following.is_idle,
                 beats: following.addr.is_some(),
+                solo: matches!(following.duty, Duty::Solo(_)),
                 nodes,
                 ..Expected::default()
             },
             Role::Leading { .. } => {
-                let count = u32::try_from(nodes).unwrap_or(u32::MAX);
-                let within = |count| self.roster.hello_every() * HELLOS_MISSED / count;
-                let [least, most] = HELLOS_WITHIN;
+                // As often as each of them says it: they may all do so at the same time.
+                let every = self.roster.hello_every();
                 Expected {
                     station,
-                    hellos: (count > 0).then(|| within(count).clamp(least, most)),
+                    hellos: (nodes > 0).then(|| every + every / HELLO_LATE),
                     nodes,
                     ..Expected::default()
                 }
@@ -128,6 +130,45 @@ impl Node {
             .for_each(|to| self.send_control(Some(to), &question));
     }
 
+    /// A leader that misses the hellos of the others asks for some: a founder's hello, but of a station that is there. By unicast; who
+    /// gets it says hello to all, and to the leader alone.
+    pub fn call_others(&mut self) {
+        if !matches!(self.role, Role::Leading { .. }) || self.is_listening() {
+            return;
+        }
+        let call = Message::Hello(self.hello(true, Some(self.config.station)));
+        let mut others: Vec<_> = self.roster.peers().map(|(_, peer)| peer).collect();
+        others.sort_by_key(|peer| std::cmp::Reverse(peer.heard_at));
+        let others: Vec<_> = (others.iter().take(MAX_CALLED))
+            .map(|peer| peer.addr)
+            .collect();
+        others
+            .into_iter()
+            .for_each(|to| self.send_control(Some(to), &call));
+    }
+
+    /// Whether a hello is its leader's call; it is answered, then, but not more often than ten times a second.
+    pub(super) fn answer_call(&mut self, from: SocketAddr, hello: &Hello) -> bool {
+        let Role::Following(following) = &self.role else {
+            return false;
+        };
+        let leader = (following.term.leader, following.addr);
+        if !hello.founding || leader != (hello.node, Some(from)) {
+            return false;
+        }
+        let answered = self
+            .called_at
+            .is_some_and(|at| self.latest < at + ANSWER_EVERY);
+        if !answered {
+            self.called_at = Some(self.latest);
+            let answer = Message::Hello(self.hello(false, Some(self.config.station)));
+            for to in [None, Some(from)] {
+                self.send_control(to, &answer);
+            }
+        }
+        true
+    }
+
     /// The API has another port: others hear of it at once.
     pub fn set_http_port(&mut self, port: u16) {
         self.config.http_port = port;
@@ -150,7 +191,7 @@ impl Node {
             .max(own)
             .as_millis()
             .div_ceil(FRAME.as_millis()) as u64;
-        FrameIndex(next.0.saturating_sub(buffer + PREROLL_FRAMES))
+        FrameIndex(next.0.saturating_sub(buffer + PREROLL))
     }
 
     /// One past the last frame to copy; none: all that is known.

@@ -18,7 +18,7 @@ use super::{Event, Node};
 use crate::time::Instant;
 use crate::wire::control::{Heartbeat, Message};
 use crate::wire::election::{MAX_LEAP, Round, is_number_leap};
-use crate::wire::{FRAME, FrameIndex, Slot};
+use crate::wire::{FRAME, FrameIndex, Slot, Term};
 
 /// Heartbeats that are this much older than the newest are late; those that are older still were not overtaken by it.
 const LATE_NUMBERS: u64 = 256;
@@ -293,6 +293,22 @@ impl Node {
         }
         self.refuse(doubt, Some(from));
         None
+    }
+
+    /// Whether a heartbeat of this term was heard before.
+    pub(super) fn has_heard_beats_of(&self, term: Term) -> bool {
+        matches!(&self.role, Role::Following(following) if following.number.is_some() && following.term == term)
+    }
+
+    /// Whether a frame can be on air: nobody is further ahead than so many horizons and what the time since allows.
+    pub(super) fn can_be(&self, index: FrameIndex, horizons: u64, arrived: Instant) -> bool {
+        let Role::Following(following) = &self.role else {
+            return false;
+        };
+        let known = self.seen.top().max(following.highest());
+        let silent = arrived.since(following.heard_at).as_millis() as u64 / 20;
+        index.0 < FrameIndex::LIMIT / 2
+            && known.is_none_or(|top| index <= top.plus(super::CUSHION_FRAMES * horizons + silent))
     }
 
     /// Whether the heartbeat before this one, which could not be either, agrees with it: this node was away for longer than it

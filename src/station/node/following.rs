@@ -215,8 +215,9 @@ impl Node {
         rank.unwrap_or(MAX_HEIRS)
     }
 
-    /// A packet of this station was heard by a follower or a leader.
-    pub(super) fn hear_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant) {
+    /// A packet of this station was heard by a follower or a leader. Answers whether it is of the stream that a follower follows: its
+    /// leader's, or sent in the leader's place.
+    pub(super) fn hear_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant) -> bool {
         let element = packet.element;
         let index = self.numbering.index(element.index_high, packet.seq);
         let solo = element.flags.has(Flags::SOLO);
@@ -225,33 +226,35 @@ impl Node {
             Role::Following(_) => {}
             Role::Leading { .. } => {
                 self.hear_media_as_leader(element.term, index, solo || cover);
-                return;
+                return false;
             }
-            _ => return,
+            _ => return false,
         }
         let stands_in = solo || cover;
         if !self.can_be(index, HORIZONS, arrived)
             || stands_in && self.is_cover_early(index, arrived)
         {
-            return self.refuse(Doubt::Frame, None);
+            self.refuse(Doubt::Frame, None);
+            return false;
         }
         // Any packet of a frame suppresses covers of it (trace 11).
         let Role::Following(following) = &mut self.role else {
-            return;
+            return false;
         };
         if solo {
-            if arrived.since(following.heard_at) >= CLAIM_AFTER {
+            let is_leaderless = arrived.since(following.heard_at) >= CLAIM_AFTER;
+            if is_leaderless {
                 self.seen.insert(index);
             }
-            return;
+            return is_leaderless;
         }
         match self.weigh(element.term, !cover, arrived) {
-            Verdict::Stale => return,
+            Verdict::Stale => return false,
             Verdict::Rival => {
                 if !self.is_cover_early(index, arrived) {
                     self.seen.insert(index);
                 }
-                return;
+                return false;
             }
             Verdict::Adopt => {
                 let leader = NodeId(u64::from(element.term.leader) << 32);
@@ -265,24 +268,25 @@ impl Node {
             if self.has(Flaw::CoverIsLife) {
                 self.sign_of_life(arrived);
             }
-            return;
+            return true;
         }
         let Role::Following(following) = &self.role else {
-            return;
+            return false;
         };
         let idle = following.idle_frames;
         let slot = (self.numbering.slot(Slot(index.0 + idle), packet.timestamp))
             .filter(|slot| slot.0 < index.0 + idle + (1 << 20));
         let digest = self.programme.digest();
         if slot.is_some_and(|slot| self.is_early(index, slot, arrived)) {
-            return self.refuse(Doubt::Frame, None);
+            self.refuse(Doubt::Frame, None);
+            return false;
         }
         self.seen.insert(index);
         let Role::Following(following) = &mut self.role else {
-            return;
+            return false;
         };
         if following.highest.is_some_and(|highest| index <= highest) {
-            return; // a repetition, or reordered: no progress
+            return true; // a repetition, or reordered: no progress
         }
         following.highest = Some(index);
         following.newest = Some((index, element.plan));
@@ -294,26 +298,16 @@ impl Node {
             following.grid.handle_arrival(slot, arrived);
         }
         self.sign_of_life(arrived);
+        true
     }
 
-    /// Whether a heartbeat of this term was heard before.
-    fn has_heard_beats_of(&self, term: Term) -> bool {
-        matches!(&self.role, Role::Following(following) if following.number.is_some() && following.term == term)
-    }
-
-    /// Whether a frame can be on air: nobody is further ahead than so many horizons and what the time since allows.
-    fn can_be(&self, index: FrameIndex, horizons: u64, arrived: Instant) -> bool {
-        let Role::Following(following) = &self.role else {
-            return false;
-        };
-        let known = self.seen.top().max(following.highest);
-        let silent = arrived.since(following.heard_at).as_millis() as u64 / 20;
-        index.0 < FrameIndex::LIMIT / 2
-            && known.is_none_or(|top| index <= top.plus(super::CUSHION_FRAMES * horizons + silent))
-    }
-
-    /// A heartbeat of this station was heard by a follower.
-    pub(super) fn hear_beat(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
+    /// A heartbeat of this station was heard by a follower. Answers whether it is the newest of the leader that is followed.
+    pub(super) fn hear_beat(
+        &mut self,
+        from: SocketAddr,
+        beat: &Heartbeat,
+        arrived: Instant,
+    ) -> bool {
         let last = beat.next.0.checked_sub(1).map(FrameIndex);
         // What a leader says first is judged by nothing that it said before: its frames go on where others were heard.
         let horizons = if self.has_heard_beats_of(beat.term) {
@@ -325,14 +319,16 @@ impl Node {
             && !self.agrees_on_far(last)
         {
             self.refuse(Doubt::Frame, Some(from));
-            return self.forsake();
+            self.forsake();
+            return false;
         }
         match self.weigh(beat.term.short(), true, arrived) {
             Verdict::Stale => {
                 self.tell_stale(from, beat, arrived);
-                return self.forsake();
+                self.forsake();
+                return false;
             }
-            Verdict::Rival => return,
+            Verdict::Rival => return false,
             Verdict::Adopt => self.adopt(beat.term, arrived),
             Verdict::Followed => {}
         }
@@ -342,10 +338,10 @@ impl Node {
             self.standing.eligible,
         );
         if self.weigh_number(from, beat, arrived) != Some(News::Newest) {
-            return; // trace 6
+            return false; // trace 6
         }
         let Role::Following(following) = &mut self.role else {
-            return;
+            return false;
         };
         following.term = beat.term;
         let succession = &beat.succession;
@@ -391,12 +387,14 @@ impl Node {
         }
         if let State::Over(reason) = beat.state {
             self.tell(Event::OffAir { reason });
-            return self.outlive(beat.station, reason);
+            self.outlive(beat.station, reason);
+            return true;
         }
         if progress || beat.state == State::Idle {
             self.sign_of_life(arrived);
         }
         self.confirm(from, beat);
+        true
     }
 
     /// What does this term say to a follower?

@@ -67,7 +67,12 @@ impl Node {
     }
 
     /// Another leader was heard: who stays?
-    pub(super) fn hear_leader(&mut self, from: SocketAddr, beat: &Heartbeat, arrived: Instant) {
+    pub(super) fn hear_leader(
+        &mut self,
+        from: SocketAddr,
+        beat: &Heartbeat,
+        arrived: Instant,
+    ) -> bool {
         let over = matches!(beat.state, State::Over(_));
         let founds = self.is_candidate_founder();
         match &mut self.role {
@@ -79,13 +84,14 @@ impl Node {
                 self.become_following(from, beat, arrived);
             }
             Role::Following(_) if beat.station == self.config.station => {
-                self.hear_beat(from, beat, arrived);
+                return self.hear_beat(from, beat, arrived);
             }
             Role::Following(_) if !over && founds => {
                 self.give_way(from, beat, arrived);
             }
             Role::Leading { .. } if beat.station == self.config.station => {
                 self.hear_other_leader(from, beat, arrived);
+                return true;
             }
             Role::Leading { lead, .. } if !over => {
                 match (lead.may_yield(self.latest), beat.young) {
@@ -98,6 +104,8 @@ impl Node {
             }
             _ => {}
         }
+        // Of another station, or of the first leader of all.
+        false
     }
 
     fn warn_of(&mut self, from: SocketAddr, beat: &Heartbeat) {

@@ -59,7 +59,7 @@ impl Node {
             self.lead_if_alone();
             self.answer(from, hello.node);
             self.hear_founder(hello);
-        } else if hello.station == Some(self.config.station) {
+        } else if hello.station == Some(self.config.station) && !self.answer_call(from, hello) {
             match self.roster.handle_hello(hello, from, self.latest) {
                 // Who is new must be able to take over soon, and a standing that has changed matters at once if there are few.
                 Heard::New if matches!(self.role, Role::Leading { .. }) => self.order_heirs(),
@@ -109,8 +109,8 @@ impl Node {
         self.send_control(Some(to), &Message::Confirm(confirm));
     }
 
-    /// An heir hears this leader.
-    pub(super) fn hear_confirm(&mut self, from: SocketAddr, confirm: &Confirm) {
+    /// An heir hears this leader; `false` if it is none, or another leader.
+    pub(super) fn hear_confirm(&mut self, from: SocketAddr, confirm: &Confirm) -> bool {
         if let Role::Leading { lead, .. } = &self.role
             && confirm.station == self.config.station
             && confirm.term == lead.term
@@ -119,10 +119,13 @@ impl Node {
             let strangers = self.config.quorum > 1;
             let known = (self.roster).handle_confirm(confirm, from, strangers, self.latest);
             if !known {
-                return self.refuse(Doubt::Stranger, Some(from));
+                self.refuse(Doubt::Stranger, Some(from));
+                return false;
             }
             self.renew_lease();
+            return true;
         }
+        false
     }
 
     /// Orders the heirs, if this node leads.

@@ -149,7 +149,8 @@ impl Node {
         if let Some(offer) = self.offer_to(beat.term.short()) {
             // Its clock is a little ahead of this one: all before its first frame has been sent or is covered from here.
             self.become_relieved(offer);
-            return self.hear_beat(from, beat, arrived);
+            self.hear_beat(from, beat, arrived);
+            return;
         }
         let deposed = any_term && beat.term != mine
             || beat.term > mine

@@ -153,6 +153,8 @@ pub struct Node {
     departs: bool,
     /// The station's frames do not reach it.
     deaf: bool,
+    /// When its leader called, and was answered.
+    called_at: Option<Instant>,
     /// It copies what it plays soon, though it is no standby.
     fetches: bool,
     #[cfg(debug_assertions)]
@@ -220,6 +222,7 @@ impl Node {
             safe_at: None,
             departs: false,
             deaf: false,
+            called_at: None,
             fetches: false,
             #[cfg(debug_assertions)]
             flaw: None,
@@ -261,39 +264,50 @@ impl Node {
         }
     }
 
-    /// A message came in on the control port or on this node's own socket.
+    /// A message came in on the control port or on this node's own socket. Answers whether it was believed: of a heartbeat, that it
+    /// is the newest of the leader that is followed, or another leader's of a station that this node leads; of a confirmation, that
+    /// it is an heir's of this leader. What only this node's owner would conclude from it is to be concluded only then.
     pub fn handle_control(
         &mut self,
         from: SocketAddr,
         message: &Message,
         arrived: Instant,
         now: Instant,
-    ) {
+    ) -> bool {
         self.latest = self.latest.max(now);
         self.notice_absence();
         self.repairing.hear(self.latest);
         if self.doubts(from, message) {
-            return;
+            return false;
         }
         let me = self.config.node;
         match message {
             Message::Hello(hello) if hello.node != me => self.hear_hello(from, hello),
             Message::Heartbeat(beat) if beat.term.leader != me => {
-                self.hear_leader(from, beat, arrived.min(self.latest));
+                return self.hear_leader(from, beat, arrived.min(self.latest));
             }
-            Message::Confirm(confirm) if confirm.node != me => self.hear_confirm(from, confirm),
+            Message::Confirm(confirm) if confirm.node != me => {
+                return self.hear_confirm(from, confirm);
+            }
             Message::Ask(ask) if ask.node != me => self.hear_candidate(from, ask),
             Message::Reply(reply) if reply.candidate == me => self.hear_voter(from, reply),
             Message::Stale(stale) if stale.node != me => self.hear_stale(stale),
             Message::Nack(nack) => self.hear_nack(from, *nack),
             Message::Report(told) if told.node != me => self.hear_report(from, told),
             // Our own, looped back by the kernel, or for others.
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
-    /// A packet came in on the media port (not this node's own; other programs' RTP is not for it).
-    pub fn handle_media(&mut self, packet: &MediaPacket<'_>, arrived: Instant, now: Instant) {
+    /// A packet came in on the media port (not this node's own; other programs' RTP is not for it). Answers whether it is of the
+    /// stream that this node follows, as far as it knows.
+    pub fn handle_media(
+        &mut self,
+        packet: &MediaPacket<'_>,
+        arrived: Instant,
+        now: Instant,
+    ) -> bool {
         self.latest = self.latest.max(now);
         self.notice_absence();
         self.repairing.hear(self.latest);
@@ -303,12 +317,14 @@ impl Node {
             }
             Role::Following(_) | Role::Leading { .. } if packet.station == self.config.station => {
                 if self.is_leap(packet.element.term.counter) {
-                    return self.refuse(Doubt::TermLeap, None);
+                    self.refuse(Doubt::TermLeap, None);
+                    return false;
                 }
-                self.hear_media(packet, arrived.min(self.latest));
+                return self.hear_media(packet, arrived.min(self.latest));
             }
             _ => {}
         }
+        false
     }
 
     /// The plan that was asked for has come.
@@ -350,7 +366,8 @@ impl Node {
 
     /// How this node fares, for its leader and for those that ask; what is out of range is cut.
     pub fn set_report(&mut self, report: Report) {
-        self.reporting.report = report.bounded();
+        let before = self.reporting.report.replace(report.bounded());
+        self.fed |= before.is_none(); // it may have been waited for
     }
 
     /// Does what is due.

@@ -24,7 +24,7 @@ impl Node {
 
     /// How this node fares, as its owner said last.
     pub fn report(&self) -> Report {
-        self.reporting.report
+        self.reporting.report.unwrap_or_default()
     }
 
     /// The term that is followed, or in which this node leads.

@@ -30,8 +30,8 @@ const JITTER: std::ops::RangeInclusive<u64> = 800..=1_200;
 /// What is told, to whom, and when.
 #[derive(Debug, Default)]
 pub(super) struct Reporting {
-    /// How this node fares, as its owner says.
-    pub(super) report: Report,
+    /// How this node fares, as its owner says; nothing is told before that.
+    pub(super) report: Option<Report>,
     /// The leader that is told; none while there is none.
     to: Option<NodeId>,
     /// So many of the next reports come soon.
@@ -56,11 +56,12 @@ impl Node {
             (self.reporting.to, self.reporting.soon) = (Some(leader), SOON_REPORTS);
             self.draw_report(FIRST);
         }
+        let report = self.reporting.report?;
         if self.latest >= self.report_at() {
             let report = NodeReport {
                 station: self.config.station,
                 node: self.config.node,
-                report: self.reporting.report,
+                report,
             };
             self.send_control(Some(addr), &Message::Report(Box::new(report)));
             self.reporting.soon = self.reporting.soon.saturating_sub(1);

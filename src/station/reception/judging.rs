@@ -28,8 +28,16 @@ impl Reception {
             media,
             beats,
             hellos,
+            solo,
             ..
         } = self.expected;
+        if solo {
+            // An answer of a leader that lives and sends ends that, and another one means nothing.
+            return match beats && self.beats.is_quiet(now, QUIET) {
+                true => Finding::Nothing,
+                false => Finding::Heard,
+            };
+        }
         if media && self.media.is_quiet(now, QUIET) {
             let beats_for = self
                 .beats
@@ -57,23 +65,22 @@ impl Reception {
         }
     }
 
-    /// This node leads. Its heirs confirm ten times a second, to it alone: if none does any more, they may follow another one
-    /// that is not heard.
+    /// This node leads. What the others say to all is held against what they answer. Its heirs confirm ten times a second, to it
+    /// alone: if none does any more, they may follow another one that is not heard.
     fn find_others(&self, every: Duration) -> Finding {
         let now = self.latest;
-        let is_heard = !self.hellos.is_quiet(now, every);
+        let is_heard = !self.control.is_quiet(now, every);
+        if self.is_answered_unheard() {
+            return Finding::Deaf(Ear::Hellos);
+        }
         if self.words.comes(now) {
-            let speaks = now.since(self.words.comes_since()) >= QUIET;
-            return match is_heard || !speaks {
-                true => Finding::Heard,
-                false => Finding::Deaf(Ear::Hellos),
-            };
+            return Finding::Heard;
         }
         let Some(confirmed_at) = self.words.heard_at() else {
             return Finding::Heard; // it has no heirs
         };
         let is_later = |at: &Instant| *at >= confirmed_at + APART;
-        let hears_others = is_heard && self.hellos.heard_at().is_some_and(|at| is_later(&at));
+        let hears_others = is_heard && self.control.heard_at().is_some_and(|at| is_later(&at));
         let answered_at = self.answered_at.filter(is_later);
         if hears_others || !self.words.is_quiet(now, QUIET) {
             Finding::Heard
@@ -134,9 +141,8 @@ impl Reception {
             beats.then(|| self.beats.quiet_at(QUIET)),
             beats.then(|| self.beats.quiet_at(BEATS_FRESH)),
             beats.then(|| self.beats.comes_since() + QUIET),
-            hellos.map(|every| self.hellos.quiet_at(every)),
+            hellos.map(|every| self.control.quiet_at(every)),
             hellos.map(|_| self.words.quiet_at(QUIET)),
-            hellos.map(|_| self.words.comes_since() + QUIET),
         ];
         let later = times.into_iter().flatten().filter(|at| *at > self.latest);
         later.min()

@@ -13,6 +13,7 @@ const FOLLOWER: Expected = Expected {
     station: Some(StationId(7)),
     media: true,
     beats: true,
+    solo: false,
     hellos: None,
     seeks: false,
     nodes: 4,
@@ -21,10 +22,12 @@ const IDLE: Expected = Expected {
     media: false,
     ..FOLLOWER
 };
+/// Once a second, give or take a tenth.
+const HELLO_EVERY: Duration = Duration::from_millis(1_100);
 const LEADER: Expected = Expected {
     media: false,
     beats: false,
-    hellos: Some(Duration::from_secs(3)),
+    hellos: Some(HELLO_EVERY),
     ..FOLLOWER
 };
 
@@ -77,6 +80,8 @@ struct Bench {
     log: Vec<(Instant, Output)>,
     /// An answer on its way.
     answer_at: Option<Instant>,
+    /// Answers to a call.
+    greet_at: Option<Instant>,
     air: Air,
 }
 
@@ -89,6 +94,7 @@ impl Bench {
             now: START,
             log: Vec::new(),
             answer_at: None,
+            greet_at: None,
             air,
         }
     }
@@ -126,7 +132,7 @@ impl Bench {
             // Run loops come by once a second.
             next = next.min(tick(FRAME * 50));
             let wake = self.reception.poll_timeout().map(|at| at.max(self.now));
-            next = [Some(next), wake, self.answer_at]
+            next = [Some(next), wake, self.answer_at, self.greet_at]
                 .into_iter()
                 .flatten()
                 .min()
@@ -141,6 +147,13 @@ impl Bench {
             if self.answer_at == Some(next) {
                 self.answer_at = None;
                 self.reception.handle(Heard::Answer, next);
+            }
+            if self.greet_at == Some(next) {
+                self.greet_at = None;
+                self.reception.handle(Heard::Greeting, next);
+                if self.air.hellos {
+                    self.reception.handle(Heard::Hello, next);
+                }
             }
             self.now = next;
             let before = self.log.len();
@@ -163,6 +176,9 @@ impl Bench {
         while let Some(output) = self.reception.poll_output() {
             if matches!(output, Output::Ask { .. }) && self.air.answers {
                 self.answer_at = Some(self.now + Duration::from_millis(1));
+            }
+            if output == Output::Call && self.air.answers {
+                self.greet_at = Some(self.now + Duration::from_millis(1));
             }
             self.log.push((self.now, output));
         }
@@ -198,6 +214,10 @@ impl Bench {
 
     fn rejoins(&self) -> Vec<i64> {
         self.times(|output| *output == Output::Rejoin)
+    }
+
+    fn calls(&self) -> Vec<i64> {
+        self.times(|output| *output == Output::Call)
     }
 
     fn asks(&self) -> Vec<i64> {
@@ -490,26 +510,129 @@ fn another_station_has_its_second_too() {
     assert_eq!(bench.told(), [Told::Deaf(Ear::Media)]);
 }
 
+/// The last hello before the cut.
+const LAST_HELLO: Instant = Instant::from_micros(14_000_000);
+
 #[test]
-fn a_leader_that_hears_confirmations_and_no_hello_is_deaf_to_hellos() {
-    let confirmed = Air {
-        confirms: true,
-        ..UNICAST
-    };
-    let mut bench = Bench::cut(LEADER, confirmed);
-    let last = CUT - FRAME * 50;
-    bench.run_to(last + Duration::from_secs(3) - MICROSECOND);
-    assert_eq!(bench.told(), []);
-    bench.run_to(last + Duration::from_secs(3));
-    assert_eq!(bench.told(), [Told::Deaf(Ear::Hellos)]);
-    assert!(!bench.reception.is_deaf(), "it leads as well as before");
-    bench.air = Air {
-        hellos: true,
-        ..confirmed
-    };
-    bench.run_to(CUT + Duration::from_secs(6));
-    assert!(matches!(bench.told()[..], [_, Told::Again { .. }]));
-    assert_eq!(bench.asks(), [0i64; 0]);
+fn a_leader_that_is_answered_and_hears_no_hello_is_deaf_to_hellos_within_two_seconds() {
+    // Its heirs confirm; or all that it has are listeners that do not.
+    for confirms in [true, false] {
+        let mut bench = Bench::cut(
+            LEADER,
+            Air {
+                confirms,
+                ..UNICAST
+            },
+        );
+        if !confirms {
+            bench = Bench::new(LEADER, LEADERLESS);
+            bench.run_to(CUT - MICROSECOND);
+            bench.air = UNICAST;
+        }
+        bench.run_to(LAST_HELLO + HELLO_EVERY - MICROSECOND);
+        assert_eq!(bench.outputs(), []);
+        let due = LAST_HELLO + HELLO_EVERY + calling::CALL_EVERY * 8;
+        assert!(due < LAST_HELLO + Duration::from_secs(2));
+        bench.run_to(due - MICROSECOND);
+        assert_eq!((bench.told(), bench.calls().len()), (vec![], 8));
+        bench.run_to(due);
+        assert_eq!(bench.told(), [Told::Deaf(Ear::Hellos)]);
+        assert_eq!(bench.rejoins().len(), 1);
+        assert!(!bench.reception.is_deaf(), "it leads as well as before");
+        // They are called about as often as they would say hello, as long as that is so.
+        bench.run_to(CUT + Duration::from_secs(11));
+        assert!(
+            (16..=18).contains(&bench.calls().len()),
+            "{:?}",
+            bench.calls()
+        );
+        bench.air.hellos = true;
+        bench.run_to(CUT + Duration::from_secs(13));
+        assert!(matches!(bench.told()[..], [_, Told::Again { .. }]));
+        let calls = bench.calls().len();
+        bench.run_to(CUT + Duration::from_secs(60));
+        assert_eq!((bench.told().len(), bench.calls().len()), (2, calls));
+    }
+}
+
+#[test]
+fn a_hello_that_was_lost_costs_one_call_and_others_that_are_gone_are_called_and_not_missed() {
+    let mut bench = Bench::new(LEADER, LEADERLESS);
+    bench.air.answers = true;
+    bench.run_to(CUT - MICROSECOND);
+    bench.air.hellos = false;
+    bench.run_to(CUT + Duration::from_millis(99));
+    bench.air.hellos = true;
+    bench.run_to(CUT + Duration::from_secs(10));
+    assert_eq!((bench.calls(), bench.told()), (vec![100], vec![]));
+    // Nobody is there any more; after three hellos that is known.
+    let mut bench = Bench::new(LEADER, LEADERLESS);
+    bench.run_to(CUT - MICROSECOND);
+    bench.air.hellos = false;
+    bench.run_to(CUT + Duration::from_secs(2));
+    let hellos = None;
+    bench
+        .reception
+        .set_expected(Expected { hellos, ..LEADER }, bench.now);
+    bench.run_to(CUT + Duration::from_secs(60));
+    assert_eq!((bench.calls().len(), bench.outputs().len()), (8, 8));
+}
+
+#[test]
+fn where_a_fifth_of_all_is_lost_a_leader_is_deaf_once_in_hours_and_if_it_is_it_finds_out() {
+    const HOURS: u64 = 200;
+    let mut random = Random::new(7);
+    let mut lost = move || random.within(0..=4) == 0;
+    let mut bench = Bench::new(LEADER, NOTHING);
+    let mut alarms = 0;
+    let mut calls = 0u64;
+    let end = START + Duration::from_secs(HOURS * 3_600);
+    let mut next_hello = START + QUIET;
+    while bench.now < end {
+        let wake = bench
+            .reception
+            .poll_timeout()
+            .map_or(next_hello, |at| at.max(bench.now));
+        bench.now = wake.min(next_hello);
+        if bench.now == next_hello {
+            next_hello += QUIET;
+            if !lost() {
+                bench.reception.handle(Heard::Hello, bench.now);
+            }
+        }
+        bench.reception.handle_timeout(bench.now);
+        while let Some(output) = bench.reception.poll_output() {
+            alarms += u32::from(output == Output::Tell(Told::Deaf(Ear::Hellos)));
+            calls += u64::from(output == Output::Call);
+            if output == Output::Call && !lost() {
+                let answers = [Heard::Hello, Heard::Greeting].into_iter();
+                let heard: Vec<_> = answers.filter(|_| !lost()).collect();
+                heard
+                    .into_iter()
+                    .for_each(|heard| bench.reception.handle(heard, bench.now));
+            }
+        }
+    }
+    println!("{alarms} in {HOURS} hours, {calls} calls");
+    assert!(u64::from(alarms) <= HOURS / 4, "{alarms}");
+    assert!(calls < HOURS * 3_600 / 2, "{calls}");
+    // One that is deaf finds out all the same, if not always with the first round.
+    let mut late = 0;
+    for _ in 0..1_000 {
+        let mut bench = Bench::new(LEADER, NOTHING);
+        while bench.told().is_empty() {
+            bench.now = bench.reception.poll_timeout().unwrap().max(bench.now);
+            bench.reception.handle_timeout(bench.now);
+            while let Some(output) = bench.reception.poll_output() {
+                if output == Output::Call && !lost() && !lost() {
+                    bench.reception.handle(Heard::Greeting, bench.now);
+                }
+                bench.log.push((bench.now, output));
+            }
+        }
+        late += u32::from(bench.now > START + QUIET * 2);
+    }
+    assert!(late <= 40, "{late} of 1,000");
 }
 
 #[test]
@@ -517,10 +640,16 @@ fn a_leader_whom_nobody_confirms_any_more_asks_whether_another_one_leads() {
     // The last confirmation came with the last heartbeat, a tenth of a second before.
     let last = CUT - FRAME * 5;
     let mut bench = Bench::cut(LEADER, UNICAST);
+    let other = |bench: &Bench| {
+        let outputs = bench.outputs().into_iter();
+        outputs
+            .filter(|output| *output != Output::Call)
+            .collect::<Vec<_>>()
+    };
     bench.run_to(last + QUIET - MICROSECOND);
-    assert_eq!(bench.outputs(), []);
+    assert_eq!(other(&bench), []);
     bench.run_to(last + QUIET);
-    assert_eq!(bench.outputs(), [Output::Ask { widely: true }]);
+    assert_eq!(other(&bench), [Output::Ask { widely: true }]);
     bench.run_to(last + QUIET + Duration::from_millis(1));
     assert_eq!(bench.told(), [Told::Deaf(Ear::Hellos)]);
     // It goes on asking: who of the two goes is not settled by one answer.
@@ -549,6 +678,7 @@ fn a_leader_whom_nobody_confirms_any_more_asks_whether_another_one_leads() {
     bench.run_to(CUT + Duration::from_secs(60));
     assert_eq!((bench.told(), bench.rejoins()), (vec![], vec![]));
     assert!(bench.asks().len() <= 4, "{:?}", bench.asks());
+    assert_eq!(bench.calls(), [0i64; 0]);
     // It never had any heirs.
     let mut bench = Bench::new(LEADER, LEADERLESS);
     bench.run_to(CUT + Duration::from_secs(60));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::station::reception::{Heard, Output as Wish, Reception};
 use crate::wire::control::Hello;
 use crate::wire::election::Standing;
 
@@ -296,6 +297,132 @@ fn a_node_that_is_alone_and_not_deaf_goes_on_as_ever() {
     );
 }
 
+/// A pair whose heir hears nothing of its leader any more, with what watches over what it hears.
+struct Watched {
+    pair: Pair,
+    reception: Reception,
+    /// When it was found to be deaf first.
+    deaf_at: Option<Instant>,
+}
+
+impl Watched {
+    fn alone(standby: bool) -> Watched {
+        let mut pair = Pair::new(standby);
+        let now = pair.leader.now;
+        let mut reception = Reception::new(now, 1, false);
+        reception.set_expected(pair.node.expected(), now);
+        reception.handle(Heard::Media, now);
+        reception.handle(Heard::Beat, now);
+        pair.air = NOTHING;
+        Watched {
+            pair,
+            reception,
+            deaf_at: None,
+        }
+    }
+
+    /// As its owner does after all sockets were read.
+    fn turn(&mut self) {
+        let now = self.pair.leader.now;
+        let node = &mut self.pair.node;
+        self.reception.set_expected(node.expected(), now);
+        self.reception.handle_timeout(now);
+        while let Some(wish) = self.reception.poll_output() {
+            if let Wish::Ask { widely } = wish {
+                node.ask_who_leads(widely);
+            }
+        }
+        node.set_deaf(self.reception.is_deaf());
+        if self.reception.is_deaf() {
+            self.deaf_at.get_or_insert(now);
+        }
+    }
+
+    /// Answers whether the node believed it.
+    fn hears(&mut self, host: u8, message: &Message, is_unicast: bool) -> bool {
+        let (node, now) = (&mut self.pair.node, self.pair.leader.now);
+        let station = node.expected().station;
+        let is_believed = node.handle_control(addr(host), message, now, now);
+        if let Some(heard) = Heard::of(message, is_unicast, station, is_believed) {
+            self.reception.handle(heard, now);
+        }
+        is_believed
+    }
+}
+
+#[test]
+fn nobody_makes_a_lone_node_believe_that_it_is_deaf() {
+    // Ten heartbeats a second in the name of the leader that is gone, to all or to the node alone.
+    type Change = fn(&mut Heartbeat, u64);
+    let cases: [(&str, u8, Change); 5] = [
+        ("a term that leaps", 9, |beat, _| {
+            beat.term.counter = 1_000_000
+        }),
+        ("a term of before", 9, |beat, _| beat.term.counter -= 1),
+        ("another quorum each time", 9, |beat, n| {
+            beat.succession.quorum = 2 + n as u16 % 2
+        }),
+        ("the same again and again", 1, |_, _| {}),
+        // This is believed, and says nothing of a frame on air that is not heard.
+        ("a leader that says and sends nothing new", 1, |beat, n| {
+            beat.number += n + 1
+        }),
+    ];
+    let all = (cases.into_iter()).flat_map(|case| {
+        [(true, false), (true, true), (false, false), (false, true)].map(|how| (case, how))
+    });
+    for ((what, host, change), (standby, is_unicast)) in all {
+        let mut alone = Watched::alone(standby);
+        let (_, last) = alone.pair.leader.beats().pop().unwrap();
+        let since = alone.pair.sent.len();
+        let mut is_believed = false;
+        for ms in 0..6_000 {
+            alone.pair.run_ms(1);
+            if ms % 100 == 50 {
+                let mut beat = last.clone();
+                change(&mut beat, ms / 100);
+                is_believed |= alone.hears(host, &Message::Heartbeat(Box::new(beat)), is_unicast);
+            }
+            alone.turn();
+        }
+        let (sent, deaf_at) = (alone.pair.media(since), alone.deaf_at);
+        let what = format!("{what}, standby: {standby}, by unicast: {is_unicast}");
+        // Who could not send anyway may ask that leader for its frames.
+        if standby || !is_believed {
+            assert_eq!(deaf_at, None, "{what}");
+        }
+        assert!(!standby || sent >= 280, "{what}: {sent} sent");
+        assert_eq!(
+            is_believed,
+            host == 1 && what.contains("nothing new"),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn frames_that_are_not_believed_hide_no_deafness() {
+    let mut pair = Pair::new(false);
+    let now = pair.leader.now;
+    let (_, bytes) = (pair.leader.log.iter().rev())
+        .find_map(|(at, output)| match output {
+            Output::Media(bytes) => Some((at, bytes.clone())),
+            _ => None,
+        })
+        .unwrap();
+    let packet = MediaPacket::parse(&bytes).unwrap();
+    assert!(pair.node.handle_media(&packet, now, now), "heard again");
+    for change in [
+        |packet: &mut MediaPacket<'_>| packet.element.term.counter += 1_000_000,
+        |packet: &mut MediaPacket<'_>| packet.element.term.counter -= 1,
+        |packet: &mut MediaPacket<'_>| packet.element.index_high += 1,
+    ] {
+        let mut forged = packet;
+        change(&mut forged);
+        assert!(!pair.node.handle_media(&forged, now, now), "{forged:?}");
+    }
+}
+
 #[test]
 fn the_leader_is_asked_by_unicast_and_the_heirs_if_need_be() {
     let mut pair = Pair::new(true);
@@ -421,6 +548,58 @@ fn who_is_no_standby_copies_while_it_is_deaf_what_it_plays_soon_and_forgets_it_a
 }
 
 #[test]
+fn who_is_called_by_its_leader_says_hello_to_all_and_to_it_ten_times_a_second_at_most() {
+    let mut pair = Pair::new(false);
+    pair.run_ms(50);
+    let hellos = |pair: &Pair, since: usize| {
+        let messages = pair.messages(since).into_iter();
+        let hellos = messages.filter_map(|(to, message)| match message {
+            Message::Hello(hello) => Some((to, hello.node, hello.founding, hello.station)),
+            _ => None,
+        });
+        hellos.collect::<Vec<_>>()
+    };
+    let said = |to| (to, NODE, false, Some(STATION));
+    let since = pair.sent.len();
+    let heard = pair.leader.log.len();
+    pair.leader.node.call_others();
+    pair.leader.drain();
+    let calls = pair.leader.log[heard..].iter().filter(
+        |(_, output)| matches!(output, Output::Control { to: Some(to), .. } if *to == addr(2)),
+    );
+    assert_eq!(calls.count(), 1);
+    pair.run_ms(2);
+    assert_eq!(hellos(&pair, since), [said(None), said(Some(addr(1)))]);
+    // Who is called all the time says no more than that.
+    let since = pair.sent.len();
+    for _ in 0..500 {
+        pair.leader.node.call_others();
+        pair.leader.drain();
+        pair.run_ms(2);
+    }
+    let count = hellos(&pair, since).len();
+    assert!((18..=22).contains(&count), "{count}: one more is due");
+    // A stranger's call, or one from elsewhere, is a hello like others: nothing is said.
+    let since = pair.sent.len();
+    let (call, now) = (pair.leader.node.hello(true, Some(STATION)), pair.leader.now);
+    let stranger = Hello {
+        node: NodeId(77),
+        ..call.clone()
+    };
+    for (host, hello) in [(1, stranger), (9, call)] {
+        let message = Message::Hello(hello);
+        pair.node.handle_control(addr(host), &message, now, now);
+    }
+    while let Some(output) = pair.node.poll_output() {
+        pair.sent.push((now, output));
+    }
+    assert_eq!(hellos(&pair, since), []);
+    // Nobody but a leader calls.
+    pair.node.call_others();
+    assert_eq!(pair.node.poll_output(), None);
+}
+
+#[test]
 fn what_is_expected_depends_on_who_is_on_air() {
     use crate::station::reception::Expected;
     let mut pair = Pair::new(true);
@@ -428,6 +607,7 @@ fn what_is_expected_depends_on_who_is_on_air() {
         station: Some(STATION),
         media: true,
         beats: true,
+        solo: false,
         hellos: None,
         seeks: false,
         nodes: 1,
@@ -436,7 +616,7 @@ fn what_is_expected_depends_on_who_is_on_air() {
     let leads = pair.leader.node.expected();
     assert_eq!(
         leads.hellos,
-        Some(Duration::from_secs(8)),
+        Some(Duration::from_millis(1_100)),
         "one an hello a second"
     );
     assert!(!leads.media && !leads.beats);

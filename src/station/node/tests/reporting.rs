@@ -53,6 +53,7 @@ fn follower(seed: u64) -> Bench {
     };
     let mut bench = Bench::new(config, START);
     bench.node.follow(Some(STATION));
+    bench.node.set_report(Report::default());
     bench
 }
 
@@ -115,6 +116,40 @@ fn gaps_ms(bench: &Bench, since: Instant) -> Vec<u64> {
         .zip(&times)
         .map(|(before, at)| at.since(before).as_millis() as u64)
         .collect()
+}
+
+#[test]
+fn nothing_is_told_before_there_is_something_to_tell_and_then_at_once() {
+    let listens = Report {
+        listens: true,
+        buffer_ms: 250,
+        ..Report::default()
+    };
+    for seed in 0..20 {
+        let mut bench = Bench::new(
+            Config {
+                sends: false,
+                seed,
+                ..config()
+            },
+            START,
+        );
+        bench.node.follow(Some(STATION));
+        let mut leader = Leader::new(1, 1);
+        follows(&mut bench, &mut leader, SECOND * 2);
+        assert_eq!(reports(&bench), []);
+        bench.node.set_report(listens);
+        let at = bench.now;
+        assert_eq!(bench.node.poll_timeout(), Some(at));
+        bench.wake(at);
+        let told = bench.controls().into_iter().filter_map(|told| match told {
+            (at, _, Message::Report(told)) => Some((at, told.report)),
+            _ => None,
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [(at, listens)]);
+        follows(&mut bench, &mut leader, SECOND * 2);
+        assert_eq!(reports(&bench).len(), 2, "and again soon");
+    }
 }
 
 #[test]
