@@ -85,7 +85,10 @@ impl Player {
             }
         }
         match (self.phase, beat.state) {
-            // A station that says goodbye before a frame of it was heard: there is nothing to wait for.
+            // A station that says goodbye before a frame of it was heard: its last ones may be under way, or be repaired, as long as
+            // they are to be played. Else there is nothing to wait for.
+            (Phase::Joining { low: None, .. }, State::Over(_))
+                if self.last_words_end().is_some() => {}
             (Phase::Joining { low: None, .. }, State::Over(reason)) => {
                 self.queue.push(Output::OffAir {
                     reason: reason.into(),

@@ -29,7 +29,10 @@ impl Player {
         let gives_up = self.missing.front().map(|(_, at)| *at);
         match self.phase {
             Phase::Joining { low: Some(low), .. } => self.begins_at(low),
-            Phase::Joining { low: None, .. } => Some(self.heard_at + SOURCE_LOST_AFTER),
+            Phase::Joining { low: None, .. } => {
+                let over_at = self.last_words_end().map(|(at, _)| at);
+                Some(over_at.unwrap_or(self.heard_at + SOURCE_LOST_AFTER))
+            }
             Phase::Playing { next } => {
                 let ends_at = self
                     .over_at(next)
@@ -67,12 +70,17 @@ impl Player {
                 Phase::Joining { low: Some(low), .. } if self.is_due(self.begins_at(low)) => {
                     self.begin(low)
                 }
-                Phase::Joining { low: None, .. }
-                    if self.now >= self.heard_at + SOURCE_LOST_AFTER =>
-                {
-                    self.lose_source();
-                    self.phase = Phase::Searching;
-                }
+                Phase::Joining { low: None, .. } => match self.last_words_end() {
+                    Some((at, reason)) if at <= self.now => {
+                        self.queue.push(Output::OffAir { reason });
+                        self.phase = Phase::Searching;
+                    }
+                    None if self.now >= self.heard_at + SOURCE_LOST_AFTER => {
+                        self.lose_source();
+                        self.phase = Phase::Searching;
+                    }
+                    _ => break,
+                },
                 Phase::Playing { next } => {
                     let silent_at = self.silent_at(next);
                     let next_at = self
@@ -269,6 +277,15 @@ impl Player {
                 Some((end.max(self.heard_at) + END_GRACE, OffAirReason::Ended))
             }
         }
+    }
+
+    /// Until when the last frame of a programme that is said to be over is to be played, and why it is over.
+    pub(super) fn last_words_end(&self) -> Option<(Instant, OffAirReason)> {
+        let is_over = matches!(self.state, Some(State::Over(_)));
+        let end = self.runs.end().filter(|_| is_over)?;
+        // A run that ended before its first frame has no last one.
+        self.runs.slot(end.minus(1))?;
+        self.over_at(end)
     }
 
     fn ending(&self, next: FrameIndex, silent_at: Instant) -> Option<OffAirReason> {

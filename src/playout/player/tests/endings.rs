@@ -2,7 +2,10 @@
 
 use super::super::*;
 use super::harness::*;
+use crate::wire::Slot;
 use crate::wire::control::Heartbeat;
+use crate::wire::control::RunInfo;
+use crate::wire::media::Flags;
 
 fn told(state: State, next: u64, slot: u64, end: Option<u64>) -> Heartbeat {
     let sent_at_us = slot * crate::wire::FRAME_MICROS;
@@ -279,6 +282,39 @@ fn a_station_that_says_goodbye_before_a_frame_was_heard_is_off_the_air_at_once()
     listener.drain();
     assert!(listener.player.is_off_air());
     assert_eq!(listener.words().last(), Some(&off_air(OffAirReason::Left)));
+}
+
+#[test]
+fn the_only_frame_is_played_though_the_goodbye_is_heard_before_it() {
+    let run = RunInfo {
+        first: FrameIndex(0),
+        starts_at: Slot(0),
+        end: Some(FrameIndex(1)),
+    };
+    let over = Heartbeat {
+        state: State::Over(EndReason::Ended),
+        number: 2,
+        run: Some(run),
+        ..beat(1)
+    };
+    for comes in [true, false] {
+        let mut listener = Listener::new();
+        listener.hears(&beat(0));
+        listener.hears(&over);
+        listener.drain();
+        assert!(!listener.player.is_off_air(), "it may still come");
+        if comes {
+            listener.on_time(packet(0).flags(Flags::LAST_OF_TRACK));
+        }
+        listener.run_until(play(0) + FRAME * 2);
+        let ended = off_air(OffAirReason::Ended);
+        assert_eq!(listener.words().last(), Some(&ended));
+        let plays = Output::Play {
+            index: FrameIndex(0),
+        };
+        assert_eq!(listener.log.contains(&plays), comes);
+        assert!(listener.player.is_off_air());
+    }
 }
 
 #[test]
