@@ -30,7 +30,7 @@ pub(crate) struct Roster {
     pub(crate) plain: usize,
     /// Hosts that run nothing yet.
     pub(crate) spare: usize,
-    /// Listeners decode and write no file.
+    /// Listeners decode and write no file, and only what the sender sends and gets is captured.
     pub(crate) silent: bool,
 }
 
@@ -88,7 +88,9 @@ impl Station {
         let path = song.save(&lan, "song");
         let listeners = 1..1 + roster.heirs + roster.plain;
         let observer = Capture::at(&lan.hosts[listeners.end]);
-        let taps = Taps::at(&lan.hosts[..listeners.end]);
+        // With many, only the sender's: what a capture costs is on the account of whoever sends what it sees.
+        let tapped = if roster.silent { 1 } else { listeners.end };
+        let taps = Taps::at(&lan.hosts[..tapped]);
         let listen = |host: usize| listen(&lan, host, roster);
         let mut listeners: Vec<_> = listeners.map(listen).collect();
         listeners.iter_mut().for_each(Node::await_joined);

@@ -146,7 +146,7 @@ impl Node {
         let held = self.repairable();
         let from = Requester {
             addr: from,
-            is_known: self.roster.peers().any(|(_, peer)| peer.addr == from),
+            is_known: (self.roster.get(nack.node)).is_some_and(|peer| peer.addr == from),
         };
         let answerer = &mut self.repairing.answerer;
         answerer.handle_nack(from, nack.frames(), &held, self.latest);
@@ -239,7 +239,7 @@ impl Node {
     fn answer_nacks(&mut self, frames: &dyn Frames) {
         let held = self.repairable();
         let mut answerer = std::mem::take(&mut self.repairing.answerer);
-        let here = |index| held.contains(&index) && self.repair_of(index, frames).is_some();
+        let here = |index| held.contains(&index) && self.is_here(index, frames);
         let answers = answerer.answers(here, self.latest);
         self.repairing.answerer = answerer;
         // What is not sent is asked for again; whoever wonders why a listener has holes finds it here.
@@ -316,11 +316,26 @@ impl Node {
         self.settled_end().is_some_and(|end| index < end)
     }
 
+    /// The programme that is repaired: this one, or the one that has just ended.
+    fn repaired_programme(&self) -> &Programme {
+        match (&self.role, &self.repairing.ended) {
+            (Role::Waiting { .. }, Some(ended)) => &ended.programme,
+            _ => &self.programme,
+        }
+    }
+
+    /// Whether a frame is held.
+    fn is_here(&self, index: FrameIndex, frames: &dyn Frames) -> bool {
+        let place = self.repaired_programme().place(index);
+        place.is_some_and(|(track, k)| frames.packet(track, k).is_some())
+    }
+
     /// The packet of a frame as it was on air, if it is held.
     fn repair_of(&self, index: FrameIndex, frames: &dyn Frames) -> Option<Vec<u8>> {
-        let (term, programme) = match (&self.role, &self.repairing.ended) {
-            (Role::Waiting { .. }, Some(ended)) => (ended.term, &ended.programme),
-            _ => (self.followed_term()?, &self.programme),
+        let programme = self.repaired_programme();
+        let term = match (&self.role, &self.repairing.ended) {
+            (Role::Waiting { .. }, Some(ended)) => ended.term,
+            _ => self.followed_term()?,
         };
         let (track, k) = programme.place(index)?;
         let payload = frames.packet(track, k)?;

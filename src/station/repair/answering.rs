@@ -11,7 +11,7 @@
 //!
 //! What another holder sends to the group counts here, too: together they stay within what one may send.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::time::Duration;
@@ -101,8 +101,26 @@ struct Request {
 impl Request {
     /// How many machines one answer to the group serves; strangers are one.
     fn serves(&self) -> usize {
-        let accounts: BTreeSet<Account> = self.askers.iter().map(|asker| asker.account()).collect();
-        accounts.len()
+        let accounts = || self.askers.iter().map(|asker| asker.account());
+        let is_first =
+            |(n, account): &(usize, Account)| !accounts().take(*n).any(|a| a == *account);
+        accounts().enumerate().filter(is_first).count()
+    }
+}
+
+/// How many machines with nodes of this station ask, and whether strangers do (1).
+#[derive(Clone, Copy, Debug, Default)]
+struct Crowd {
+    known: u64,
+    strangers: u64,
+}
+
+impl Crowd {
+    /// What everybody gets in a second when it is short.
+    fn per_second(self) -> u64 {
+        let frames = SECOND.as_micros() as u64 / FRAME_MICROS;
+        let all = earned(self.known) * frames;
+        (LEAST_SHARE * COST).max(all / (self.known + self.strangers).max(1))
     }
 }
 
@@ -154,7 +172,7 @@ impl Answerer {
         self.most = LEAST_SAVED.max(needed * TUNING_IN * COST);
         self.tuning_in = self.most / TUNING_IN;
         if new > 0 {
-            let earned = earned(self.active(now).0) * new.min(MAX_EARNING);
+            let earned = earned(self.crowd(now).known) * new.min(MAX_EARNING);
             let earned = if stands_by {
                 earned / STANDING_BY
             } else {
@@ -207,30 +225,28 @@ impl Answerer {
             (requests.into_iter()).partition(|(_, request)| request.answer_at <= now);
         self.requests = later;
         let due = due.into_iter().filter(|(index, _)| here(*index));
-        let mut due: Vec<(FrameIndex, Request)> = due.collect();
+        let mut due: Vec<(usize, FrameIndex, Request)> = due
+            .map(|(index, request)| (request.serves(), index, request))
+            .collect();
         // What most miss first; then in order.
-        due.sort_by_key(|(index, request)| (std::cmp::Reverse(request.serves()), *index));
+        due.sort_by_key(|(serves, index, _)| (std::cmp::Reverse(*serves), *index));
+        let crowd = self.crowd(now);
         let mut answers = Vec::new();
-        for (index, request) in due {
+        for (serves, index, request) in due {
             let several = match self.to_group.get(&index) {
                 None => SEVERAL,
                 Some((_, times)) if *times < MAX_TO_GROUP => SEVERAL_AGAIN,
                 Some(_) => usize::MAX,
             };
-            if request.serves() >= several {
-                if self.spend(&request, now) {
+            if serves >= several {
+                if self.spend((serves, &request.askers), crowd, now) {
                     self.remember(index, now);
                     answers.push(Answer { index, to: None });
                 }
                 continue;
             }
             for asker in request.askers {
-                let answer_at = request.answer_at;
-                let alone = Request {
-                    askers: vec![asker],
-                    answer_at,
-                };
-                if self.spend(&alone, now) {
+                if self.spend((1, &[asker]), crowd, now) {
                     let to = Some(asker.addr);
                     answers.push(Answer { index, to });
                 }
@@ -251,13 +267,18 @@ impl Answerer {
     }
 
     /// Whether a repair for these may be sent; it is, then.
-    fn spend(&mut self, request: &Request, now: Instant) -> bool {
-        let reserved = self.reserved(request.serves(), now);
-        let (known, strangers) = self.active(now);
-        let is_short = known + strangers > 1 && self.credit < reserved + self.most / SHORT;
-        let (per_second, most) = (self.per_second(now), self.tuning_in);
+    fn spend(
+        &mut self,
+        (serves, askers): (usize, &[Requester]),
+        crowd: Crowd,
+        now: Instant,
+    ) -> bool {
+        let reserved = self.reserved(serves, crowd);
+        let is_short =
+            crowd.known + crowd.strangers > 1 && self.credit < reserved + self.most / SHORT;
+        let (per_second, most) = (crowd.per_second(), self.tuning_in);
         let mut payer = None;
-        for asker in &request.askers {
+        for asker in askers {
             let Some(share) = self.shares.get_mut(&asker.account()) else {
                 continue;
             };
@@ -272,7 +293,7 @@ impl Answerer {
             return false;
         }
         self.credit -= COST;
-        let payer = payer.or_else(|| Some(request.askers.first()?.account()));
+        let payer = payer.or_else(|| Some(askers.first()?.account()));
         if let Some(share) = payer.and_then(|payer| self.shares.get_mut(&payer)) {
             share.left = share.left.saturating_sub(COST);
         }
@@ -281,27 +302,25 @@ impl Answerer {
 
     /// What has to be left after a repair that serves so many. Where many ask, there is enough for some only, and what is spent on one
     /// is missed by several a moment later.
-    fn reserved(&self, serves: usize, now: Instant) -> u64 {
-        if self.active(now).0 <= FEW || serves > MOST_RESERVED_FOR {
+    fn reserved(&self, serves: usize, crowd: Crowd) -> u64 {
+        if crowd.known <= FEW || serves > MOST_RESERVED_FOR {
             return 0;
         }
         self.most >> serves
     }
 
-    /// What everybody gets in a second when it is short.
-    fn per_second(&self, now: Instant) -> u64 {
-        let (known, strangers) = self.active(now);
-        let frames = SECOND.as_micros() as u64 / FRAME_MICROS;
-        let all = earned(known) * frames;
-        (LEAST_SHARE * COST).max(all / (known + strangers).max(1))
-    }
-
-    /// How many machines with nodes of this station ask at this time, and whether strangers do (1).
-    fn active(&self, now: Instant) -> (u64, u64) {
-        let active = (self.shares.iter()).filter(|(_, share)| now.since(share.asked_at) < SECOND);
-        let (known, strangers): (Vec<_>, Vec<_>) =
-            active.partition(|(account, _)| account.is_some());
-        (known.len() as u64, strangers.len() as u64)
+    /// Who asks at this time.
+    fn crowd(&self, now: Instant) -> Crowd {
+        let mut crowd = Crowd::default();
+        for (account, share) in &self.shares {
+            if now.since(share.asked_at) < SECOND {
+                match account {
+                    Some(_) => crowd.known += 1,
+                    None => crowd.strangers += 1,
+                }
+            }
+        }
+        crowd
     }
 
     fn know(&mut self, account: Account, now: Instant) {

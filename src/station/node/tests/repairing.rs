@@ -97,12 +97,15 @@ fn what_two_nodes_ask_for_goes_to_the_group_once_and_what_two_strangers_ask_for_
         let mut bench = leader();
         let now = bench.now;
         for host in [4, 5] {
-            let from = addr(host);
+            let (from, node) = (addr(host), NodeId(u64::from(host) << 32));
             if known {
-                let hello = hello(NodeId(u64::from(host) << 32));
-                bench.node.handle_control(from, &hello, now, now);
+                bench.node.handle_control(from, &hello(node), now, now);
             }
-            bench.node.handle_control(from, &nack(90, 2), now, now);
+            let Message::Nack(asked) = nack(90, 2) else {
+                unreachable!()
+            };
+            let asked = Message::Nack(Nack { node, ..asked });
+            bench.node.handle_control(from, &asked, now, now);
         }
         bench.is_asked(5, &nack(91, 0));
         let sent = bench.packets();
