@@ -2,7 +2,8 @@
 //!
 //! A standby keeps every frame that it hears; what it has not heard it fetches: first the plan that the leader named, then the
 //! frames from the play position on, then those of the tracks after it. A leader copies likewise what others have added. Who is no
-//! standby copies only while it is deaf (`deafness`), and only what it plays soon. One request at a time, so that copies never starve the media; who did not answer is not asked again at once.
+//! standby copies only while it is deaf (`deafness`), and only what it plays soon. One request at a time, so that copies never
+//! starve the media; who did not answer is not asked again at once.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

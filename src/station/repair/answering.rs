@@ -23,7 +23,7 @@ use crate::wire::{FRAME_MICROS, FrameIndex};
 const GATHER: Duration = Duration::from_millis(3);
 /// What a repair costs.
 const COST: u64 = 100;
-/// What a frame on air earns: in all, repairs are at most half of the stream, what was saved included.
+/// What a frame on air earns, unless few ask: in all, repairs are at most half of the stream, what was saved included.
 const EARNED: u64 = 45;
 /// What it earns for each one that asks, while they are few: a fifth of the stream, lost on the way to the listener as are
 /// the repairs, needs a quarter. (Two such listeners alone need half of the stream.)
@@ -53,6 +53,8 @@ const REMEMBERED: Duration = Duration::from_secs(1);
 const MAX_REQUESTED: usize = 512;
 /// Those that ask for one frame, by name; of more it is enough to know that they are many.
 const MAX_NAMED: usize = 8;
+/// So many of them have one account: else one machine, or strangers, could take all places before anybody else asks.
+const MAX_NAMED_OF_ONE: usize = 2;
 /// Accounts that are kept.
 const MAX_ACCOUNTS: usize = 256;
 /// What serves more than so many is never refused for the sake of others: half of what can be saved is kept from a repair that serves
@@ -99,6 +101,14 @@ struct Request {
 }
 
 impl Request {
+    /// Whether its name is still to be taken.
+    fn has_room_for(&self, asker: Requester) -> bool {
+        let its_own = |other: &&Requester| other.account() == asker.account();
+        !self.askers.contains(&asker)
+            && self.askers.len() < MAX_NAMED
+            && self.askers.iter().filter(its_own).count() < MAX_NAMED_OF_ONE
+    }
+
     /// How many machines one answer to the group serves; strangers are one.
     fn serves(&self) -> usize {
         let accounts = || self.askers.iter().map(|asker| asker.account());
@@ -141,8 +151,6 @@ pub struct Answerer {
     to_group: BTreeMap<FrameIndex, (Instant, u8)>,
     credit: u64,
     most: u64,
-    /// What one that tunes in needs, and the most that is kept of a share.
-    tuning_in: u64,
     top: Option<FrameIndex>,
     /// Repairs that were not sent, for want of credit or of room.
     refused: u64,
@@ -156,7 +164,6 @@ impl Default for Answerer {
             to_group: BTreeMap::new(),
             credit: AT_FIRST,
             most: LEAST_SAVED,
-            tuning_in: LEAST_SAVED / TUNING_IN,
             top: None,
             refused: 0,
         }
@@ -170,7 +177,6 @@ impl Answerer {
         let new = self.top.map_or(0, |before| top.since(before));
         self.top = self.top.max(Some(top));
         self.most = LEAST_SAVED.max(needed * TUNING_IN * COST);
-        self.tuning_in = self.most / TUNING_IN;
         if new > 0 {
             let earned = earned(self.crowd(now).known) * new.min(MAX_EARNING);
             let earned = if stands_by {
@@ -193,9 +199,8 @@ impl Answerer {
         for index in frames.filter(|index| held.contains(index)) {
             let is_full = self.requests.len() >= MAX_REQUESTED;
             match self.requests.get_mut(&index) {
-                Some(request) if request.askers.contains(&from) => {}
-                Some(request) if request.askers.len() >= MAX_NAMED => {}
-                Some(request) => request.askers.push(from),
+                Some(request) if request.has_room_for(from) => request.askers.push(from),
+                Some(_) => {}
                 None if is_full => self.refused += 1,
                 None => {
                     let request = Request {
@@ -276,7 +281,7 @@ impl Answerer {
         let reserved = self.reserved(serves, crowd);
         let is_short =
             crowd.known + crowd.strangers > 1 && self.credit < reserved + self.most / SHORT;
-        let (per_second, most) = (crowd.per_second(), self.tuning_in);
+        let (per_second, most) = (crowd.per_second(), self.tuning_in());
         let mut payer = None;
         for asker in askers {
             let Some(share) = self.shares.get_mut(&asker.account()) else {
@@ -330,13 +335,18 @@ impl Answerer {
                 return; // one of a crowd: it gets what those that are known leave over
             }
         }
-        let left = self.tuning_in;
+        let left = self.tuning_in();
         let share = self.shares.entry(account).or_insert(Share {
             asked_at: now,
             filled_at: now,
             left,
         });
         share.asked_at = now;
+    }
+
+    /// What one that tunes in needs, and the most that is kept of a share.
+    const fn tuning_in(&self) -> u64 {
+        self.most / TUNING_IN
     }
 
     fn remember(&mut self, index: FrameIndex, now: Instant) {
@@ -525,41 +535,44 @@ mod tests {
         assert_eq!(answerer.answers_all(at_ms(23)), [group(1_100)]);
     }
 
+    /// How much of what so many listeners ask for they get, in percent, if each of them loses one of so many frames, and strangers with
+    /// so many ports ask for all old frames, or for all of the newest.
+    fn got_beside_strangers(listeners: u32, loses: u64, ports: u64, newest: bool) -> usize {
+        let mut answerer = Answerer::default();
+        let (mut asked, mut got) = (0, 0);
+        for n in 0..1_500u64 {
+            let now = at_ms(n * 20);
+            answerer.earns(1, now);
+            let top = 1_100 + n % 300;
+            let first = if newest { top } else { 1_000 };
+            for port in 0..10 {
+                let from = stranger(((n * 10 + port) % ports) as u16);
+                let frames = (first..first + 65).map(FrameIndex);
+                answerer.handle_nack(from, frames, &HELD, now);
+            }
+            for number in (0..listeners).filter(|k| (n + u64::from(k * 7)).is_multiple_of(loses)) {
+                // No two of them have lost the same one.
+                answerer.asks(number, [top + u64::from(number)], now);
+                asked += 1;
+            }
+            let belongs = |to: SocketAddr| (0..listeners).any(|k| asker(k).addr == to);
+            let answers = answerer.answers_all(now + GATHER);
+            let served = answers
+                .iter()
+                .filter(|answer| answer.to.is_none_or(belongs));
+            got += served.count();
+        }
+        got * 100 / asked
+    }
+
     #[test]
     fn strangers_keep_nothing_from_those_that_belong_whatever_ports_they_ask_from() {
-        // Listeners, in how many frames each of them loses one, and how many of all it asked for it gets at least, in percent.
-        for (listeners, loses, gets) in [(1u32, 5, 100), (3, 10, 100), (8, 20, 90), (20, 50, 90)] {
-            for ports in [1, 12, 1_000] {
-                let mut answerer = Answerer::default();
-                let (mut asked, mut got) = (0, 0);
-                for n in 0..1_500u64 {
-                    let now = at_ms(n * 20);
-                    answerer.earns(1, now);
-                    for port in 0..10 {
-                        let from = stranger(((n * 10 + port) % ports) as u16);
-                        let frames = (1_000..1_065).map(FrameIndex);
-                        answerer.handle_nack(from, frames, &HELD, now);
-                    }
-                    for number in (0..listeners).filter(|k| (n + u64::from(k * 7)) % loses == 0) {
-                        answerer.asks(number, [1_100 + n % 300 + u64::from(number)], now);
-                        asked += 1;
-                    }
-                    let answers = answerer.answers_all(now + GATHER);
-                    let belongs = |to: SocketAddr| (0..listeners).any(|k| asker(k).addr == to);
-                    got += answers
-                        .iter()
-                        .filter(|answer| answer.to.is_none_or(belongs))
-                        .map(|answer| match answer.to {
-                            Some(_) => 1,
-                            None => 2,
-                        })
-                        .sum::<usize>();
-                }
-                let percent = got * 100 / asked;
-                assert!(
-                    percent >= gets,
-                    "{ports} ports, {listeners} listeners: {percent} %"
-                );
+        // Listeners, of how many frames each of them loses one, and how much it gets at least.
+        for (listeners, loses, least) in [(1, 5, 100), (3, 10, 100), (8, 20, 90), (20, 50, 90)] {
+            for (ports, newest) in [(1, false), (12, false), (1_000, false), (12, true)] {
+                let percent = got_beside_strangers(listeners, loses, ports, newest);
+                let case = format!("{listeners} listeners, {ports} ports, newest: {newest}");
+                assert!(percent >= least, "{case}: {percent} %");
             }
         }
     }
