@@ -426,19 +426,16 @@ fn frames_that_are_not_believed_hide_no_deafness() {
 #[test]
 fn the_leader_is_asked_by_unicast_and_the_heirs_if_need_be() {
     let mut pair = Pair::new(true);
-    let hello = Message::Hello(Hello {
-        node: NodeId(77 << 32),
-        name: "hall".into(),
-        founding: false,
-        station: Some(STATION),
-        standing: Standing {
+    let hello = Message::Hello(hello_of(
+        NodeId(77 << 32),
+        Some(STATION),
+        Standing {
             standby: true,
             eligible: true,
             complete: true,
             ..Standing::default()
         },
-        held_to: None,
-    });
+    ));
     let now = pair.leader.now;
     pair.leader.node.handle_control(addr(7), &hello, now, now);
     pair.node.handle_control(addr(7), &hello, now, now);
@@ -471,16 +468,7 @@ fn the_leader_is_asked_by_unicast_and_the_heirs_if_need_be() {
 fn a_known_node_is_answered_as_often_as_it_asks_and_strangers_are_not() {
     let mut pair = Pair::new(false);
     let now = pair.leader.now;
-    let question = |node| {
-        Message::Hello(Hello {
-            node,
-            name: String::new(),
-            founding: false,
-            station: None,
-            standing: Standing::default(),
-            held_to: None,
-        })
-    };
+    let question = |node| Message::Hello(hello_of(node, None, Standing::default()));
     let cases = [
         (NODE, addr(2), MAX_ANSWERS_TO_KNOWN_PER_SECOND),
         // Not in its name from elsewhere.

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::station::node::voting::Voter;
-use crate::wire::control::Hello;
 use crate::wire::election::{Ask, Confirm, MAX_LEAP, Offer, Round, Stale, Standing};
 
 /// A leader on air, and a standby that follows it; what the leader sends arrives a millisecond later.
@@ -480,12 +479,10 @@ fn a_joiner_that_was_told_of_a_leader_that_never_was_finds_the_true_one() {
 
 /// A hello of a node that follows the station and says that it could take over at once.
 fn hello(id: u64) -> Message {
-    Message::Hello(Hello {
-        node: NodeId(id),
-        name: "nobody".into(),
-        founding: false,
-        station: Some(STATION),
-        standing: Standing {
+    Message::Hello(hello_of(
+        NodeId(id),
+        Some(STATION),
+        Standing {
             standby: true,
             eligible: true,
             complete: true,
@@ -493,8 +490,7 @@ fn hello(id: u64) -> Message {
             age_s: u32::MAX,
             http_port: 1,
         },
-        held_to: None,
-    })
+    ))
 }
 
 #[test]

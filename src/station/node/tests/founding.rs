@@ -254,13 +254,9 @@ fn of_two_founders_exactly_one_stays() {
 #[test]
 fn a_founder_lets_founders_with_lower_ids_go_first_but_not_for_ever() {
     let hello = |node, founding| {
-        Message::Hello(crate::wire::control::Hello {
-            node,
-            name: "other".into(),
+        Message::Hello(Hello {
             founding,
-            station: None,
-            standing: Default::default(),
-            held_to: None,
+            ..hello_of(node, None, Default::default())
         })
     };
     let on_air_after = |node, founding, times: u64| {
@@ -416,16 +412,7 @@ fn an_old_station_waits_for_a_young_one_to_yield() {
 #[test]
 fn a_hello_is_answered_by_unicast_at_most_20_times_a_second() {
     let mut bench = Bench::with_tracks(config(), &[1_000]);
-    let hello = |node| {
-        Message::Hello(crate::wire::control::Hello {
-            node,
-            name: "asker".into(),
-            founding: false,
-            station: None,
-            standing: Default::default(),
-            held_to: None,
-        })
-    };
+    let hello = |node| Message::Hello(hello_of(node, None, Default::default()));
     let answers = |bench: &Bench| {
         bench
             .controls()

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::wire::Term;
-use crate::wire::control::{Heartbeat, State};
+use crate::wire::control::{Heartbeat, Hello, State};
 use crate::wire::ids::{NodeId, PlanDigest, Slot};
 use crate::wire::media::Flags;
 
@@ -47,6 +47,18 @@ fn at_ms(ms: u64) -> Instant {
 
 fn track(n: u8) -> TrackId {
     TrackId([n; 16])
+}
+
+/// A node that founds nothing says hello.
+fn hello_of(node: NodeId, station: Option<StationId>, standing: Standing) -> Hello {
+    Hello {
+        node,
+        name: "another".into(),
+        founding: false,
+        station,
+        standing,
+        held_to: None,
+    }
 }
 
 fn addr(host: u8) -> SocketAddr {

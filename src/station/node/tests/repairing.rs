@@ -180,14 +180,7 @@ fn hello(node: NodeId) -> Message {
         eligible: true,
         ..Standing::default()
     };
-    Message::Hello(Hello {
-        node,
-        name: "hall".into(),
-        founding: false,
-        station: Some(STATION),
-        standing,
-        held_to: None,
-    })
+    Message::Hello(hello_of(node, Some(STATION), standing))
 }
 
 /// A listener that holds nothing and follows a leader at host 1; an heir is at host 2.

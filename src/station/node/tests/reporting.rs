@@ -1,7 +1,6 @@
 //! When does a node tell its leader how it fares, and who listens to that?
 
 use super::*;
-use crate::wire::control::Hello;
 use crate::wire::report::{NodeReport, Totals};
 
 const MS: Duration = Duration::from_millis(1);
@@ -75,14 +74,7 @@ fn follows(bench: &mut Bench, leader: &mut Leader, time: Duration) {
 }
 
 fn hello(node: u64) -> Message {
-    Message::Hello(Hello {
-        node: NodeId(node),
-        name: "one of many".into(),
-        founding: false,
-        station: Some(STATION),
-        standing: Default::default(),
-        held_to: None,
-    })
+    Message::Hello(hello_of(NodeId(node), Some(STATION), Default::default()))
 }
 
 /// So many others say hello, each from a place of its own.

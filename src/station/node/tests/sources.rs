@@ -121,17 +121,14 @@ fn what_a_leader_with_heirs_slept_through_before_a_track_that_is_missing_comes_n
  {
     let mut bench = Bench::with_tracks(config(), &[2_000]);
     bench.run_until(at_ms(1_000));
-    let hello = crate::wire::control::Hello {
-        node: NodeId(9 << 32),
-        name: "heir".into(),
-        founding: false,
-        station: Some(STATION),
-        standing: crate::wire::election::Standing {
+    let hello = hello_of(
+        NodeId(9 << 32),
+        Some(STATION),
+        crate::wire::election::Standing {
             standby: true,
             ..Default::default()
         },
-        held_to: None,
-    };
+    );
     let now = bench.now;
     (bench.node).handle_control(addr(4), &Message::Hello(hello), now, now);
     // The next track is in the list, and nothing of it is here.

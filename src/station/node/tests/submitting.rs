@@ -33,14 +33,11 @@ fn submissions(bench: &Bench) -> Vec<Vec<u8>> {
 /// `leader` hears that `joiner` is there.
 fn meets(leader: &mut Bench, joiner: &Bench) {
     let config = joiner.node.config();
-    let hello = Message::Hello(crate::wire::control::Hello {
-        node: config.node,
-        name: config.name.clone(),
-        founding: false,
-        station: Some(leader.node.config().station),
-        standing: Default::default(),
-        held_to: None,
-    });
+    let hello = Message::Hello(hello_of(
+        config.node,
+        Some(leader.node.config().station),
+        Default::default(),
+    ));
     let now = leader.now;
     leader.node.handle_control(addr(8), &hello, now, now);
 }
@@ -175,14 +172,7 @@ fn a_sender_that_joins_and_is_asked_to_leave_twice_leaves_at_once() {
 
 /// "I am here", of a node that follows the station of these tests.
 fn hello(node: NodeId) -> Message {
-    Message::Hello(crate::wire::control::Hello {
-        node,
-        name: "owner".into(),
-        founding: false,
-        station: Some(StationId(7)),
-        standing: Default::default(),
-        held_to: None,
-    })
+    Message::Hello(hello_of(node, Some(StationId(7)), Default::default()))
 }
 
 fn submission(owner: NodeId, id: u8, frames: Option<u64>) -> Vec<u8> {
