@@ -2,6 +2,7 @@
 # Runs every fuzz target for SECONDS, on stable Rust and without cargo-fuzz (which takes a minute to install).
 #
 #   scripts/fuzz.sh SECONDS [TARGET...]
+#   scripts/fuzz.sh 0          builds them only
 #
 # The flags are those of `cargo fuzz run -s none`: libFuzzer is led by coverage; the address sanitizer, which needs
 # nightly, has nothing to find in a crate that denies unsafe code. What a run learns stays in fuzz/target/corpus; the
@@ -15,10 +16,12 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 target_dir=${CARGO_TARGET_DIR:+$CARGO_TARGET_DIR/fuzz}
 target_dir=${target_dir:-fuzz/target}
 # With --target the flags reach the code under test only, not the build scripts.
-RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+build=(cargo build --release --quiet --locked --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$target_dir" --bins)
+export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
--Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions" \
-    cargo build --release --quiet --locked --manifest-path fuzz/Cargo.toml --target "$host" --target-dir "$target_dir" --bins
+-Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions"
+[ "$seconds" != 0 ] || exec "${build[@]}" # so that to stop this is to stop cargo
+"${build[@]}"
 
 [ $# -gt 0 ] || set -- $(sed -n '/^\[\[bin\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' fuzz/Cargo.toml)
 [ $# -gt 0 ] || { echo "fuzz/Cargo.toml names no targets" >&2; exit 1; }

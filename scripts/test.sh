@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTDOCFLAGS="-D warnings" CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
+target=${CARGO_TARGET_DIR:-target}
+# Incremental compilation costs a quarter more when there is nothing yet to start from. Where somebody builds by hand it goes on.
+compgen -G "$target/debug/incremental/*" >/dev/null || export CARGO_INCREMENTAL=0
 
 step() {
     echo "== $*" >&2
@@ -15,7 +18,7 @@ step() {
 # Those that mostly wait: side by side, and more tests at a time than there are cores, they take as long as the longest.
 together() { # together TEST...
     echo "== cargo test --locked --test $* (side by side)" >&2
-    local began=$SECONDS logs=${CARGO_TARGET_DIR:-target}/test-logs name pid pids=() failed= threads
+    local began=$SECONDS logs=$target/test-logs name pid pids=() failed= threads
     mkdir -p "$logs"
     for name in "$@"; do
         # Sound cannot wait: not more streams at a time than there are cores, and the others give way to it, as they do to a
@@ -41,10 +44,27 @@ together() { # together TEST...
     echo "   $((SECONDS - began)) s" >&2
 }
 
+# The fuzz targets share no artefact with the rest. One job compiles them beside lints, docs and tests: each of the two leaves cores
+# idle while it waits for one large crate, and with as many jobs as that they end at about the same time. Nothing is tested meanwhile.
+fuzz_build=
+trap '[ -z "$fuzz_build" ] || kill "$fuzz_build" 2>/dev/null || true' EXIT
+begin_fuzz_build() {
+    mkdir -p "$target"
+    CARGO_BUILD_JOBS=1 scripts/fuzz.sh 0 </dev/null >"$target/fuzz-build.log" 2>&1 &
+    fuzz_build=$!
+}
+end_fuzz_build() { # its log only if it failed
+    local pid=$fuzz_build
+    fuzz_build=
+    wait "$pid" || { cat "$target/fuzz-build.log" >&2; return 1; }
+}
+
 step cargo fmt --check
+[ ! -f fuzz/Cargo.toml ] || begin_fuzz_build
 step cargo clippy --all-targets --locked -- -D warnings
 step cargo doc --no-deps --locked
 step cargo test --no-run --all-targets --locked # compiles the benches, too
+[ -z "$fuzz_build" ] || step end_fuzz_build
 # Every test there is: files of their own are quick; folders ([[test]] in Cargo.toml) drive the binary and wait for it, but for
 # `files` and `sim`, which keep all cores busy. `takeover` and `repair` have the machine to themselves: they judge milliseconds.
 quick=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done)
