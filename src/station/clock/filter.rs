@@ -1,0 +1,208 @@
+//! How does another clock go, as seen from here?
+//!
+//! A probe is sent, answered, and comes back: four time stamps (RFC 5905, "on-wire protocol"). Half of the sum of both differences is
+//! the offset of the other clock, if both ways took equally long; how far they may not have done so is half the round trip, of which
+//! the part that never changes is the network's and the rest is queues. So of some probes in a row the one with the shortest round
+//! trip is taken, and believed the less the longer that was against the shortest of late.
+//!
+//! What is taken goes through a Kalman filter with two states, offset and skew: a quartz has a rate of its own, up to 200 parts per million
+//! from nominal, that hardly changes. A sample far from what is expected counts less (Huber, "Robust Estimation of a Location
+//! Parameter", 1964), but is never refused: a gate that is shut once stays shut. Only what cannot be true is: the offset lies within half
+//! a round trip of each sample. If some in a row say that it does not, a clock has jumped (a virtual machine stood still), and it begins
+//! anew.
+
+use std::collections::VecDeque;
+
+use crate::time::Instant;
+
+/// Standard deviation of a sample with the shortest round trip, in µs: what it takes to get on the wire and off it.
+const LEAST_SIGMA_US: f64 = 3.0;
+/// How much of what round trips usually are above the shortest one is a sample's standard deviation.
+const USUAL: f64 = 0.5;
+/// How much of what this one is above it.
+const EXCESS: f64 = 1.0;
+/// How much of the round trip, divided by the number of those that are known: of a few, the shortest one may be a long one.
+const UNKNOWN: f64 = 0.5;
+/// Round trips that count for the shortest one and the usual.
+const REMEMBERED: usize = 64;
+/// Change of the skew, in ppm² per second: a quartz that gets warm.
+const SKEW_NOISE: f64 = 1e-3;
+/// Change of the offset beside it, in µs² per second.
+const OFFSET_NOISE: f64 = 0.05;
+/// Standard deviation of the skew before anything is known, in ppm.
+const FIRST_SKEW: f64 = 200.0;
+/// Beyond so many standard deviations a sample counts less.
+const HUBER: f64 = 1.5;
+/// So many samples in a row that contradict what is known are right.
+const JUMPED: u8 = 3;
+/// What is known may be so many standard deviations off.
+const SURE: f64 = 3.0;
+/// Uncertainty of the offset that a new leader adds, in µs: its clock is our clock's equal, and as good as its own filter was.
+const NEW_LEADER_US: f64 = 100.0;
+
+/// A probe and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When it was sent, here.
+    pub sent: Instant,
+    /// When it arrived there, on the other clock, in µs.
+    pub received_us: u64,
+    /// When the answer was sent, on the other clock, in µs.
+    pub replied_us: u64,
+    /// When the answer arrived, here.
+    pub heard: Instant,
+}
+
+impl Sample {
+    /// The other clock less ours, in µs, at the middle of the round trip.
+    fn offset_us(&self) -> f64 {
+        let there = |theirs: u64, ours: Instant| theirs as f64 - ours.as_micros() as f64;
+        (there(self.received_us, self.sent) + there(self.replied_us, self.heard)) / 2.0
+    }
+
+    /// The round trip without the time that it waited there, in µs; none if the stamps make no sense.
+    pub fn round_trip_us(&self) -> Option<f64> {
+        let away = self.heard.as_micros().checked_sub(self.sent.as_micros())?;
+        let waited = self.replied_us.checked_sub(self.received_us)?;
+        away.checked_sub(waited).map(|us| us as f64)
+    }
+
+    fn middle(&self) -> Instant {
+        self.sent + self.heard.since(self.sent) / 2
+    }
+}
+
+/// What is known of the other clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The other clock less ours, in µs.
+    pub offset_us: f64,
+    /// How much faster it goes, in parts per million.
+    pub skew_ppm: f64,
+    /// Standard deviation of the offset, in µs, as far as the filter can tell.
+    pub sigma_us: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    at: Instant,
+    offset_us: f64,
+    skew_ppm: f64,
+    /// Covariances: of the offset, of both, of the skew.
+    p: [f64; 3],
+}
+
+impl State {
+    /// The same at another time, less sure.
+    fn at(mut self, at: Instant) -> State {
+        let dt = at.micros_after(self.at) as f64 / 1e6;
+        let [offset, both, skew] = self.p;
+        self.offset_us += self.skew_ppm * dt;
+        let passed = dt.max(0.0);
+        self.p = [
+            offset
+                + 2.0 * dt * both
+                + dt * dt * skew
+                + OFFSET_NOISE * passed
+                + SKEW_NOISE * passed.powi(3) / 3.0,
+            both + dt * skew + SKEW_NOISE * passed * passed / 2.0,
+            skew + SKEW_NOISE * passed,
+        ];
+        self.at = at;
+        self
+    }
+}
+
+/// Offset and skew of another clock. See the module.
+#[derive(Clone, Debug, Default)]
+pub struct ClockFilter {
+    state: Option<State>,
+    contradictions: u8,
+    round_trips_us: VecDeque<f64>,
+}
+
+impl ClockFilter {
+    /// The best of some probes; what makes no sense is ignored.
+    pub fn handle_sample(&mut self, sample: &Sample) {
+        let Some(round_trip_us) = sample.round_trip_us() else {
+            return;
+        };
+        let offset_us = sample.offset_us();
+        let variance = self.variance(round_trip_us);
+        let jumped = self.contradicts(offset_us, round_trip_us, sample.middle());
+        let Some(state) = self.state.filter(|_| !jumped) else {
+            // It can be wrong by half of the round trip, if all of that is on one way.
+            self.state = Some(State {
+                at: sample.middle(),
+                offset_us,
+                skew_ppm: self.state.map_or(0.0, |state| state.skew_ppm),
+                p: [variance, 0.0, FIRST_SKEW * FIRST_SKEW],
+            });
+            self.contradictions = 0;
+            return;
+        };
+        let mut state = state.at(sample.middle());
+        let innovation = offset_us - state.offset_us;
+        let [offset, both, skew] = state.p;
+        let expected = HUBER * (offset + variance).sqrt();
+        let weight = (expected / innovation.abs()).min(1.0);
+        let total = (offset + variance) / weight;
+        let (gain, skew_gain) = (offset / total, both / total);
+        state.offset_us += gain * innovation;
+        state.skew_ppm += skew_gain * innovation;
+        state.p = [
+            (1.0 - gain) * offset,
+            (1.0 - gain) * both,
+            skew - skew_gain * both,
+        ];
+        self.state = Some(state);
+    }
+
+    /// Whether enough samples in a row have said that what is known cannot be.
+    fn contradicts(&mut self, offset_us: f64, round_trip_us: f64, at: Instant) -> bool {
+        let Some(known) = self.estimate(at) else {
+            return false;
+        };
+        let off_us = (offset_us - known.offset_us).abs();
+        if off_us > round_trip_us / 2.0 + SURE * known.sigma_us {
+            self.contradictions += 1;
+        } else {
+            self.contradictions = 0;
+        }
+        self.contradictions >= JUMPED
+    }
+
+    /// The clock is now another's that went on with it.
+    pub fn handle_new_leader(&mut self) {
+        self.round_trips_us.clear();
+        if let Some(state) = &mut self.state {
+            state.p[0] += NEW_LEADER_US * NEW_LEADER_US;
+        }
+    }
+
+    /// What the other clock is at `now`; none before the first sample.
+    pub fn estimate(&self, now: Instant) -> Option<Estimate> {
+        let state = self.state?.at(now);
+        Some(Estimate {
+            offset_us: state.offset_us,
+            skew_ppm: state.skew_ppm,
+            sigma_us: state.p[0].sqrt(),
+        })
+    }
+
+    /// Of a sample with this round trip, in µs².
+    fn variance(&mut self, round_trip_us: f64) -> f64 {
+        self.round_trips_us.push_back(round_trip_us);
+        if self.round_trips_us.len() > REMEMBERED {
+            self.round_trips_us.pop_front();
+        }
+        let mut sorted: Vec<f64> = self.round_trips_us.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        let (least, usual) = (sorted[0], sorted[sorted.len() / 2]);
+        let sigma = LEAST_SIGMA_US
+            + USUAL * (usual - least)
+            + EXCESS * (round_trip_us - least)
+            + UNKNOWN * round_trip_us / sorted.len() as f64;
+        sigma * sigma
+    }
+}
