@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A sound server that can be killed, stopped and started again.
 pub(crate) struct Server {
     dir: PathBuf,
-    sinks: Vec<String>,
+    modules: Vec<String>,
     child: Option<Child>,
 }
 
@@ -34,6 +34,16 @@ impl Server {
 
     /// The same with null sinks of these names, of which the first is the default one.
     pub(crate) fn prepare_with(sinks: &[&str]) -> Server {
+        Server::prepare_loading(
+            sinks
+                .iter()
+                .map(|name| null_sink(name, "channels=2"))
+                .collect(),
+        )
+    }
+
+    /// The same with modules of one's own, in the order in which they are to be loaded.
+    pub(crate) fn prepare_loading(modules: Vec<String>) -> Server {
         let number = std::process::id() as u64 ^ unique();
         let dir = std::env::temp_dir().join(format!("lr-{number:08x}"));
         fs::create_dir(&dir).unwrap();
@@ -53,7 +63,7 @@ impl Server {
         fs::write(dir.join("asound.conf"), config).unwrap();
         Server {
             dir,
-            sinks: sinks.iter().map(|name| (*name).to_owned()).collect(),
+            modules,
             child: None,
         }
     }
@@ -103,11 +113,8 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        for sink in &self.sinks {
-            command.args([
-                "-L",
-                &format!("module-null-sink sink_name={sink} norewinds=1 rate=48000 channels=2 format=float32le"),
-            ]);
+        for module in &self.modules {
+            command.args(["-L", module]);
         }
         let child = command.spawn();
         self.child = Some(child.map_err(|error| format!("starting pulseaudio: {error}"))?);
@@ -212,6 +219,11 @@ impl Server {
     fn socket(&self) -> PathBuf {
         self.dir.join("pa.sock")
     }
+}
+
+/// The module that is a sink without a device. Without `norewinds` every start stalls for more than a second.
+pub(crate) fn null_sink(name: &str, channels: &str) -> String {
+    format!("module-null-sink sink_name={name} norewinds=1 rate={RATE} format=float32le {channels}")
 }
 
 impl Drop for Server {
