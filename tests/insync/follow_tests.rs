@@ -72,9 +72,9 @@ fn jump_is_found_wherever_it_goes_and_other_sound_is_not_the_programme() {
     let mut recording = reference.clone();
     // From window 3 on it is 100 ms late, from 6 on 13 ms early.
     for (from, behind) in [(3, 4_800_i64), (6, -624)] {
-        for k in from * WINDOW..9 * WINDOW {
-            let at = k as i64 - behind;
-            recording[k] = *reference.get(at as usize).unwrap_or(&0.01);
+        for (k, sample) in recording.iter_mut().enumerate().skip(from * WINDOW) {
+            let at = usize::try_from(k as i64 - behind).unwrap();
+            *sample = reference.get(at).copied().unwrap_or(0.01);
         }
     }
     let windows = follow(&reference, &recording, 0.0);

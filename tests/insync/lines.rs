@@ -67,6 +67,64 @@ impl Line {
     }
 }
 
+/// A line that may bend slowly: a sound server's pace changes by some parts in a hundred thousand with the streams that it mixes.
+#[derive(Debug)]
+pub(crate) struct Curve {
+    overall: Line,
+    /// The earliest point of each stretch.
+    knots: Vec<(f64, i64)>,
+}
+
+impl Curve {
+    /// The curve under all `points` that passes through the earliest one of each `stretch` steps.
+    pub(crate) fn under(points: &[(f64, i64)], stretch: f64) -> Curve {
+        let overall = Line::under(points);
+        let above_ns = |(step, at_ns): &(f64, i64)| at_ns - overall.at_ns(*step);
+        let stretches =
+            points.chunk_by(|(a, _), (b, _)| (a / stretch).floor() == (b / stretch).floor());
+        let earliest = |points: &[(f64, i64)]| points.iter().copied().min_by_key(above_ns);
+        Curve {
+            knots: stretches.filter_map(earliest).collect(),
+            overall,
+        }
+    }
+
+    /// The instant of a step.
+    pub(crate) fn at_ns(&self, step: f64) -> i64 {
+        self.overall.at_ns(step) + self.above_ns(step)
+    }
+
+    /// The step of an instant.
+    pub(crate) fn step(&self, at_ns: i64) -> f64 {
+        let near = self.overall.step(at_ns);
+        self.overall.step(at_ns - self.above_ns(near))
+    }
+
+    /// Nanoseconds from one step to the next, all in all.
+    pub(crate) fn per_step_ns(&self) -> f64 {
+        self.overall.per_step_ns()
+    }
+
+    /// How far the curve is above the line, which is nearly flat: straight between the knots.
+    fn above_ns(&self, step: f64) -> i64 {
+        let above = |(step, at_ns): (f64, i64)| (at_ns - self.overall.at_ns(step)) as f64;
+        let right = self.knots.partition_point(|(knot, _)| *knot < step);
+        let ns = match (
+            right.checked_sub(1).map(|left| self.knots[left]),
+            self.knots.get(right),
+        ) {
+            (Some(left), Some(&right)) => {
+                let share = (step - left.0) / (right.0 - left.0);
+                above(left) * (1.0 - share) + above(right) * share
+            }
+            (Some(last), None) => above(last),
+            (None, Some(&first)) => above(first),
+            (None, None) => 0.0,
+        };
+        ns.round() as i64
+    }
+}
+
 /// Positive where the way from `a` over `b` to `c` bends to the left.
 fn cross(a: (f64, f64), b: (f64, f64), c: (f64, f64)) -> f64 {
     (b.0 - a.0) * (c.1 - a.1) - (b.1 - a.1) * (c.0 - a.0)
@@ -78,6 +136,10 @@ mod tests {
 
     /// Arrivals of a 48,002.4 Hz device in blocks of 50 ms, late by 0 to 5 ms and once by 200.
     fn arrivals() -> Vec<(f64, i64)> {
+        late_arrivals(|step| step / 48_002.4)
+    }
+
+    fn late_arrivals(left_s: impl Fn(f64) -> f64) -> Vec<(f64, i64)> {
         let mut state = 7_u64;
         let point = |block: u64| {
             state = state
@@ -86,7 +148,7 @@ mod tests {
             let late_ns = (state >> 40) * 5_000_000 / (1 << 24);
             let stall_ns = if block == 300 { 200_000_000 } else { 0 };
             let step = (block * 2_404) as f64;
-            let at_ns = 1_800_000_000_000_000_000 + (step / 48_002.4 * 1e9) as i64;
+            let at_ns = 1_800_000_000_000_000_000 + (left_s(step) * 1e9) as i64;
             (step, at_ns + (late_ns + stall_ns) as i64)
         };
         (0..900).map(point).collect()
@@ -102,6 +164,22 @@ mod tests {
             let off_ns = line.at_ns(step) - truth;
             assert!((0..60_000).contains(&off_ns), "{off_ns} ns at {step}");
             assert!((line.step(line.at_ns(step)) - step).abs() < 0.01);
+        }
+    }
+
+    #[test]
+    fn curve_follows_a_device_whose_pace_changes_and_no_stall() {
+        // From 20 s on it is 25 ppm slower: a line would be off by a quarter of a millisecond in the middle.
+        let left_s = |step: f64| step / 48_002.4 + 25e-6 * (step / 48_002.4 - 20.0).max(0.0);
+        let curve = Curve::under(&late_arrivals(left_s), 192_000.0);
+        for step in [100_000.0, 700_000.0, 960_000.0, 1_500_000.0, 2_100_000.0] {
+            let truth = 1_800_000_000_000_000_000 + (left_s(step) * 1e9) as i64;
+            let off_ns = curve.at_ns(step) - truth;
+            assert!(
+                (-30_000..150_000).contains(&off_ns),
+                "{off_ns} ns at {step}"
+            );
+            assert!((curve.step(curve.at_ns(step)) - step).abs() < 0.01);
         }
     }
 

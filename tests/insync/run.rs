@@ -7,6 +7,7 @@
 use std::sync::LazyLock;
 
 use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_gettime};
 
 use crate::bus::PLAYERS;
 use crate::follow::{self, Heard, WINDOW};
@@ -126,6 +127,7 @@ fn is_excused(fault: &Fault) -> bool {
 }
 
 fn measure(plan: &Plan) -> Option<Run> {
+    let set_ns = stalls::now_ns() - monotonic_ns();
     let mut scene = Scene::start(plan.end_s as usize + 15)?;
     let mut acts = Acts {
         settled_ns: scene.sleep_until_s(plan.settled_s),
@@ -149,6 +151,11 @@ fn measure(plan: &Plan) -> Option<Run> {
     scene.sleep_until_s((stopped_ns - scene.began_ns) as f64 / 1e9 + 2.0);
     acts.stopped = (STOPPED, stopped_ns, scene.signal(STOPPED, Signal::SIGCONT));
     acts.end_ns = scene.sleep_until_s(plan.end_s);
+    let moved_ns = stalls::now_ns() - monotonic_ns() - set_ns;
+    assert!(
+        moved_ns.abs() < 100_000,
+        "the machine's clock was set by {moved_ns} ns meanwhile"
+    );
     let took_s = (acts.end_ns - acts.settled_ns) as f64 / 1e9;
     let cpu = |player: usize| {
         let used_s = scene.cpu_s(player) - cpu_before[player];
@@ -156,6 +163,11 @@ fn measure(plan: &Plan) -> Option<Run> {
     };
     let cpu_percent = (0..PLAYERS).map(cpu).collect();
     Some(Run::of(acts, &scene.end(), cpu_percent))
+}
+
+fn monotonic_ns() -> i64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
+    now.tv_sec() * SECOND + now.tv_nsec()
 }
 
 impl Run {

@@ -57,6 +57,7 @@ pub(crate) struct Evidence {
 impl Scene {
     /// A programme of so many seconds; returns when the first frame was seen.
     pub(crate) fn start(seconds: usize) -> Option<Scene> {
+        crate::bus::require()?;
         let lan = Lan::alone(SENDERS.end)?;
         programme::of(seconds).save(&lan.dir.join("programme.wav"), &[]);
         let bus = Bus::start();
