@@ -76,6 +76,16 @@ impl Bus {
         command.env("PULSE_SINK", format!("n{player}"));
     }
 
+    /// A program that plays what it is fed with on all channels at once, for tests of what is measured here.
+    pub(crate) fn feed(&self) -> Command {
+        let mut command = self.server.client("pacat");
+        command
+            .args(["-p", "-d", "bus", "--raw", "--format=float32le"])
+            .args([format!("--rate={RATE}"), format!("--channels={CHANNELS}")])
+            .arg(format!("--channel-map={MAP}"));
+        command
+    }
+
     /// Records all players from now on.
     pub(crate) fn record(&self) -> Recorder {
         let mut command = self.server.client("parec");

@@ -34,6 +34,7 @@ mod stalls;
 mod wav;
 
 mod bus;
+mod bus_tests;
 mod follow;
 mod follow_tests;
 mod grid;
