@@ -2,8 +2,10 @@
 //!
 //! [`source`] decodes a file or pipe to 48 kHz stereo, [`track_encoder`] turns that into Opus packets, [`library`] keeps
 //! them, with those that were copied from others ([`track`], [`copied_track`]), [`opus`] holds the encoder and the decoder with the settings every node shares. Files
-//! are read only through `Source::open` or a reader that the caller hands in.
+//! are read only through `Source::open` or a reader that the caller hands in. [`apart`] measures in a recording how far two
+//! players are from each other.
 
+pub mod apart;
 pub mod copied_track;
 pub mod device_rate;
 pub mod downmix;
