@@ -39,17 +39,15 @@ fn delays_on_the_bus_are_measured_to_two_microseconds() {
     drop(pipe);
     assert!(player.wait().unwrap().success());
     let recording = recorder.stop();
-    let first = recording.side(0, NOISE).iter().position(|x| x.abs() > 1e-3);
+    let heard = recording.side(0, NOISE).iter().position(|x| x.abs() > 1e-3);
     let onset = noise.iter().position(|x| x.abs() > 1e-3);
-    let expected = first.unwrap() as f64 - onset.unwrap() as f64;
-    let all: Vec<_> = (0..PLAYERS)
-        .map(|player| follow(noise, recording.side(player, NOISE), expected))
-        .collect();
+    let expected = heard.unwrap() as f64 - onset.unwrap() as f64;
+    let [first, second, third, fourth] =
+        [0, 1, 2, 3].map(|player| follow(noise, recording.side(player, NOISE), expected));
     let mut measured = 0;
-    for index in 0..all[0].len() {
-        let [Heard::At(a), Heard::At(b), Heard::At(c), Heard::At(d)] =
-            [0, 1, 2, 3].map(|player| all[player][index])
-        else {
+    let others = second.iter().zip(&third).zip(&fourth);
+    for (index, (a, ((b, c), d))) in first.iter().zip(others).enumerate() {
+        let [Heard::At(a), Heard::At(b), Heard::At(c), Heard::At(d)] = [*a, *b, *c, *d] else {
             continue;
         };
         let late = [0.0, b - a - 24.5, c - a - 480.0, d - a - 2_405.0];
