@@ -8,6 +8,8 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 use std::time::Duration;
 
+const BILLION: i128 = 1_000_000_000;
+
 /// A point on the local clock: microseconds of a clock that also counts while the machine sleeps (`CLOCK_BOOTTIME`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
@@ -62,5 +64,139 @@ impl Sub<Duration> for Instant {
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:06} s", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
+}
+
+/// An affine map from the local clock to another one: what that shows, and how fast it goes.
+///
+/// Times before either clock's zero exist in between: a station may be older than the machine's last start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockMap {
+    /// A local time in microseconds.
+    local_us: i64,
+    /// What the other clock shows then, in microseconds.
+    shown_us: i64,
+    /// How much faster it goes, in parts per billion.
+    skew_ppb: i32,
+}
+
+impl ClockMap {
+    /// The clock whose zero was at this time of the local one, in microseconds, and that goes as fast.
+    pub const fn with_zero_at(zero_at_us: i64) -> ClockMap {
+        ClockMap {
+            local_us: zero_at_us,
+            shown_us: 0,
+            skew_ppb: 0,
+        }
+    }
+
+    /// The clock that shows `shown_us` at the local time `at`, and goes faster by so many parts per million.
+    pub fn new(at: Instant, shown_us: f64, skew_ppm: f64) -> ClockMap {
+        ClockMap {
+            local_us: at.0 as i64,
+            shown_us: shown_us.round() as i64,
+            skew_ppb: (skew_ppm * 1e3).round() as i32,
+        }
+    }
+
+    /// The same clock, but it shows everything so much earlier.
+    pub const fn earlier_by(self, us: i64) -> ClockMap {
+        ClockMap {
+            local_us: self.local_us.saturating_sub(us),
+            ..self
+        }
+    }
+
+    /// How much faster it goes than the local clock, in parts per million.
+    pub fn skew_ppm(&self) -> f64 {
+        f64::from(self.skew_ppb) / 1e3
+    }
+
+    /// What it shows at a local time, in microseconds; negative before its zero.
+    pub fn shown_us(&self, at: Instant) -> i64 {
+        self.shown(i64::try_from(at.0).unwrap_or(i64::MAX))
+    }
+
+    /// The first local microsecond at which it shows this; the local clock's zero, if it was before that.
+    pub fn local(&self, shown_us: u64) -> Instant {
+        let wanted = i128::from(shown_us);
+        let passed = wanted - i128::from(self.shown_us);
+        let passed = passed * BILLION / (BILLION + i128::from(self.skew_ppb));
+        let local = i128::from(self.local_us) + passed;
+        let mut local = local.clamp(0, i128::from(i64::MAX)) as i64;
+        // Off by one, as integers are; and not more often, where numbers end.
+        for _ in 0..2 {
+            if local > 0 && i128::from(self.shown(local - 1)) >= wanted {
+                local -= 1;
+            }
+        }
+        for _ in 0..2 {
+            if local < i64::MAX && i128::from(self.shown(local)) < wanted {
+                local += 1;
+            }
+        }
+        Instant(local as u64)
+    }
+
+    fn shown(&self, local_us: i64) -> i64 {
+        let passed = i128::from(local_us) - i128::from(self.local_us);
+        let gained = (passed * i128::from(self.skew_ppb)).div_euclid(BILLION);
+        let shown = i128::from(self.shown_us) + passed + gained;
+        shown.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
+}
+
+/// Whether what comes first can come so long after a clock says that it was sent, in µs: clocks and minima are a little off, and networks
+/// have their delay; otherwise one of the machines stood still, and its clock with it.
+pub const fn is_plausible(arrives_after_us: i64) -> bool {
+    const BEFORE_US: i64 = -30_000;
+    const AFTER_US: i64 = 300_000;
+    BEFORE_US <= arrives_after_us && arrives_after_us <= AFTER_US
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_clock_that_goes_faster_is_due_earlier() {
+        let at = Instant(5_000_000);
+        let map = ClockMap::new(at, 1_000_000.4, 100.0);
+        assert_eq!(map.shown_us(at), 1_000_000);
+        assert_eq!(map.shown_us(Instant(15_000_000)), 11_001_000);
+        assert_eq!(map.local(11_001_000), Instant(15_000_000));
+        assert_eq!(map.shown_us(Instant(4_000_000)), -100);
+        assert_eq!(map.skew_ppm(), 100.0);
+        assert_eq!(map.earlier_by(7).local(1_000_000), Instant(4_999_993));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_shown_from_the_first_microsecond_on(
+            at in 1u64 << 40..1 << 50,
+            shown_us in 0u64..1 << 50,
+            skew_ppm in -500.0..500.0f64,
+            due_us in 0u64..1 << 50,
+        ) {
+            let map = ClockMap::new(Instant(at), shown_us as f64, skew_ppm);
+            let local = map.local(due_us);
+            if local.0 > 0 {
+                prop_assert!(map.shown_us(local) >= due_us as i64);
+                prop_assert!(map.shown_us(Instant(local.0 - 1)) < due_us as i64);
+            }
+        }
+
+        #[test]
+        fn where_numbers_end_it_is_wrong_but_says_something(
+            at in any::<u64>(),
+            shown_us in -1e19..1e19f64,
+            skew_ppm in -1e6..1e6f64,
+            due_us in any::<u64>(),
+        ) {
+            let map = ClockMap::new(Instant(at), shown_us, skew_ppm);
+            let local = map.local(due_us);
+            let _ = (map.shown_us(local), map.earlier_by(i64::MAX).shown_us(local));
+        }
     }
 }

@@ -16,6 +16,7 @@ use lanradio::wire::election::{Ask, Confirm, Refusal, Reply, Round, Stale, Stand
 use lanradio::wire::foreign::ForeignPacket;
 use lanradio::wire::ids::Numbering;
 use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
+use lanradio::wire::probe::{Probe, Time};
 use lanradio::wire::repair::{Nack, Repair};
 use lanradio::wire::report::{Bursts, Lately, NodeReport, RepairTimes, Report};
 use lanradio::wire::rtcp;
@@ -257,6 +258,23 @@ fn control_seeds() -> Vec<Vec<u8>> {
             },
         }))
         .to_bytes(),
+        Message::Probe(Probe {
+            station,
+            node,
+            number: 0x1234_5678_9abc_def0,
+            apart_us: Some(-12_345),
+        })
+        .to_bytes(),
+        Message::Time(Time {
+            station,
+            term,
+            number: 0x1234_5678_9abc_def0,
+            received_us: 12_345_678,
+            waited_us: 48,
+            rate_sigma_ppb: 0,
+            doubted: false,
+        })
+        .to_bytes(),
         vec![],
         vec![9, 0, 0],
         vec![1, 77],
@@ -449,6 +467,8 @@ fn control_corpus_reaches_every_error_and_every_message() {
             Ok(Message::Nack(_)) => "nack",
             Ok(Message::Repair(_)) => "repair",
             Ok(Message::Report(_)) => "report",
+            Ok(Message::Probe(_)) => "probe",
+            Ok(Message::Time(_)) => "time",
             Err(error) => error.reason(),
         })
         .collect();
@@ -464,10 +484,12 @@ fn control_corpus_reaches_every_error_and_every_message() {
         "heartbeat",
         "hello",
         "nack",
+        "probe",
         "repair",
         "reply",
         "report",
         "stale",
+        "time",
     ];
     assert_eq!(said, BTreeSet::from(all));
 }

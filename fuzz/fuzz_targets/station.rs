@@ -13,6 +13,7 @@ use lanradio::wire::control::{EndReason, Heartbeat, Hello, Message, State};
 use lanradio::wire::election::{Ask, Confirm, Offer, Refusal, Reply, Round, Stale, Standing};
 use lanradio::wire::ids::{FRAME_MICROS, Numbering};
 use lanradio::wire::media::{Flags, MediaPacket};
+use lanradio::wire::probe::{Probe, Time};
 use lanradio::wire::repair::Nack;
 use lanradio::wire::report::{
     BURST_CLASSES, Bursts, Lately, NodeReport, RepairTimes, Report, Totals,
@@ -67,6 +68,8 @@ pub(crate) struct World {
     partner_lives: bool,
     /// The leader's newest heartbeat to the group.
     beat: Option<Heartbeat>,
+    /// The number of the subject's newest probe.
+    probed: Option<u64>,
     /// What the subject sent lately: when, and whether to one node.
     sent: VecDeque<(Instant, bool)>,
     /// It was not always the leader.
@@ -140,6 +143,7 @@ impl World {
             now: start,
             partner_lives: true,
             beat: None,
+            probed: None,
             sent: VecDeque::new(),
             has_followed: false,
             quiet_since: start,
@@ -320,6 +324,21 @@ impl World {
                 first: FrameIndex(version % LIMIT),
                 bitmap: u64::MAX >> (what - 240),
             }),
+            _ if what >= 232 => Message::Probe(Probe {
+                station,
+                node,
+                number: version,
+                apart_us: (host % 2 == 0).then_some(version as i64 >> (what % 8 * 7)),
+            }),
+            _ if what >= 224 => Message::Time(Time {
+                station,
+                term,
+                number: self.probed.unwrap_or(version),
+                received_us: version % (LIMIT * 20_000),
+                waited_us: u32::from(host) << (what % 8 * 3),
+                rate_sigma_ppb: u32::from(host) << (what % 8 * 3),
+                doubted: host % 4 == 0,
+            }),
             0 => Message::Stale(Stale {
                 station,
                 node,
@@ -456,6 +475,9 @@ impl World {
                     let message = Message::parse(&bytes).expect("our own message");
                     if let (None, Message::Heartbeat(beat)) = (to, &message) {
                         self.beat = Some((**beat).clone());
+                    }
+                    if let Message::Probe(probe) = &message {
+                        self.probed = Some(probe.number);
                     }
                     if self.partner_lives && to.is_none_or(|to| to == addr(1)) {
                         self.partner.handle_control(addr(2), &message, now, now);

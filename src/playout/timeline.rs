@@ -8,11 +8,15 @@
 //! A minimum believes whoever is earliest, and anybody can forge a packet of the future: it would make all that is held overdue at
 //! once. So a second may bring the minimum down by a little only. What is earlier than that is believed when for a while
 //! nothing else was heard: then the first samples were late ones, or this machine's clock stood still (a virtual machine was paused).
+//!
+//! Who has asked the leader what time it is knows better: its map of the station clock is free of what packets take to arrive, and
+//! all who play by it play at the same instant. It is used as long as it fits to what arrives: packets come after they were sent,
+//! and not much.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{ClockMap, Instant, is_plausible};
 
 /// Seconds with samples that the minimum is taken over.
 const BUCKETS: usize = 8;
@@ -48,6 +52,7 @@ struct Leap {
 pub struct Timeline {
     buckets: VecDeque<Bucket>,
     offset_us: Option<i64>,
+    map: Option<ClockMap>,
     last_transit_us: Option<i64>,
     jitter_us: f64,
     /// Samples earlier than this are not believed at once.
@@ -140,16 +145,30 @@ impl Timeline {
         }
     }
 
+    /// This is the station clock, as its leader says; none if that is not known.
+    pub fn set_map(&mut self, map: Option<ClockMap>) {
+        self.map = map;
+    }
+
     /// When the station clock says `station_us`, in local time; `None` before the first sample.
     pub fn local(&self, station_us: u64) -> Option<Instant> {
-        self.offset_us
-            .map(|offset| Instant::from_micros(station_us).offset_by(offset))
+        let arrives = Instant::from_micros(station_us).offset_by(self.offset_us?);
+        let told = self.map.map(|map| map.local(station_us));
+        let fits = |told: &Instant| is_plausible(arrives.micros_after(*told));
+        told.filter(fits).or(Some(arrives))
     }
 
     /// What the station clock says at `at`, in microseconds; `None` before the first sample, and before the station was founded.
     pub fn station_us(&self, at: Instant) -> Option<u64> {
-        let station_us = at.as_micros() as i64 - self.offset_us?;
-        u64::try_from(station_us).ok()
+        let arrived_us = at.as_micros() as i64 - self.offset_us?;
+        let told = self.map.map(|map| map.shown_us(at));
+        let fits = |told: &i64| is_plausible(told.saturating_sub(arrived_us));
+        u64::try_from(told.filter(fits).unwrap_or(arrived_us)).ok()
+    }
+
+    /// How much faster than the local clock the station's goes, in parts per million; 0 while that is not known.
+    pub fn skew_ppm(&self) -> f64 {
+        self.map.map_or(0.0, |map| map.skew_ppm())
     }
 
     /// Local clock minus station clock (with the smallest delay) in microseconds; `None` before the first sample.

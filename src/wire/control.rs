@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::election::{Ask, Confirm, MAX_HEIRS, MAX_QUORUM, Reply, Stale, Standing, Succession};
 use super::ids::{FRAME_MICROS, FrameIndex, NodeId, PlanDigest, Slot, StationId, Term, TrackId};
+use super::probe::{Probe, Time};
 use super::repair::{MAX_REPAIR_BYTES, Nack, Repair};
 use super::report::NodeReport;
 
@@ -45,6 +46,10 @@ pub enum Message {
     Repair(Repair),
     /// "This is how I fare", to the leader.
     Report(Box<NodeReport>),
+    /// "What time is it?", to the leader.
+    Probe(Probe),
+    /// "It is".
+    Time(Time),
 }
 
 /// A leader's sign of life, with all that a joiner needs.
@@ -184,7 +189,7 @@ impl ControlError {
 
 impl Message {
     /// How many variants this release knows.
-    const VARIANTS: u32 = 9;
+    const VARIANTS: u32 = 11;
     /// The one that may be longer than the others.
     const REPAIR: u32 = 7;
 
@@ -242,7 +247,8 @@ impl Message {
                 within((1..=MAX_QUORUM).contains(&ask.quorum), "quorum")
             }
             Message::Reply(reply) => within(reply.plan.0 < 1 << 24, "plan"),
-            Message::Stale(_) | Message::Repair(_) => Ok(()),
+            Message::Stale(_) | Message::Repair(_) | Message::Probe(_) => Ok(()),
+            Message::Time(time) => within(time.received_us < limit * FRAME_MICROS, "clock"),
             Message::Nack(nack) => within(nack.first.0 < limit, "first"),
             Message::Heartbeat(beat) => {
                 within(beat.name.len() <= MAX_NAME_BYTES, "name")?;

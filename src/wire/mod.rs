@@ -19,6 +19,7 @@ pub mod foreign;
 pub mod ids;
 pub mod media;
 pub mod opus;
+pub mod probe;
 pub mod repair;
 pub mod report;
 pub mod rtcp;

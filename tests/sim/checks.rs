@@ -72,6 +72,7 @@ fn kind(message: &Message) -> &'static str {
         Message::Nack(_) => "NACKs",
         Message::Repair(_) => "repairs",
         Message::Report(_) => "reports",
+        Message::Probe(_) | Message::Time(_) => "the time",
         Message::Stale(_) => "others",
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use lanradio::playout::dial::Dial;
 use lanradio::playout::player::{Config as PlayerConfig, Output as Decision};
+use lanradio::station::clock::StationClock;
 use lanradio::station::node::{Config, Frames, Node};
 use lanradio::station::random::Random;
 use lanradio::time::Instant;
@@ -203,6 +204,16 @@ impl Host {
         if let Some(dial) = &self.dial {
             let station = dial.player().map(|player| player.station());
             self.node.follow(station);
+        }
+    }
+
+    /// What is played is played by the station clock, as far as the node knows it.
+    pub(crate) fn play_by_the_clock(&mut self) {
+        let (station, clock) = (self.node.config().station, self.node.station_clock());
+        if let Some(player) = self.dial.as_mut().and_then(Dial::player_mut) {
+            let is_ours = player.station() == station;
+            let clock = clock.filter(|_| is_ours);
+            player.handle_clock(clock.map(StationClock::map));
         }
     }
 

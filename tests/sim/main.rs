@@ -43,6 +43,7 @@ mod report;
 mod reporting;
 mod scenarios;
 mod seeds;
+mod syncing;
 mod teller;
 mod telling;
 mod traffic;

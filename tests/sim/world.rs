@@ -355,6 +355,7 @@ impl World {
         self.hosts[number].turn(self.now_us);
         self.act(number);
         let host = &mut self.hosts[number];
+        host.play_by_the_clock();
         let now = host.clock.local(self.now_us);
         if let Some(dial) = &mut host.dial {
             dial.handle_timeout(now);

@@ -8,8 +8,7 @@
 //! What is taken goes through a Kalman filter with two states, offset and skew: a quartz has a rate of its own, up to 200 parts per million
 //! from nominal, that hardly changes. A sample far from what is expected counts less (Huber, "Robust Estimation of a Location
 //! Parameter", 1964), but is never refused: a gate that is shut once stays shut. Only what cannot be true is: the offset lies within half
-//! a round trip of each sample. If some in a row say that it does not, a clock has jumped (a virtual machine stood still), and it begins
-//! anew.
+//! a round trip of each sample. If some in a row say that it does not, a clock has jumped (a virtual machine stood still).
 
 use std::collections::VecDeque;
 
@@ -33,15 +32,13 @@ const OFFSET_NOISE: f64 = 0.05;
 const FIRST_SKEW: f64 = 200.0;
 /// Beyond so many standard deviations a sample counts less.
 const HUBER: f64 = 1.5;
-/// So many samples in a row that contradict what is known are right.
-const JUMPED: u8 = 3;
 /// What is known may be so many standard deviations off.
 const SURE: f64 = 3.0;
 /// Uncertainty of the offset that a new leader adds, in µs: its clock is our clock's equal, and as good as its own filter was.
-const NEW_LEADER_US: f64 = 100.0;
+const NEW_LEADER_US: f64 = 1_000.0;
 
 /// A probe and its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     /// When it was sent, here.
     pub sent: Instant,
@@ -51,6 +48,8 @@ pub struct Sample {
     pub replied_us: u64,
     /// When the answer arrived, here.
     pub heard: Instant,
+    /// Standard deviation of the other clock's own rate, in ppm: who took over knows the rate of the one before it just so well.
+    pub rate_sigma_ppm: f64,
 }
 
 impl Sample {
@@ -81,6 +80,8 @@ pub struct Estimate {
     pub skew_ppm: f64,
     /// Standard deviation of the offset, in µs, as far as the filter can tell.
     pub sigma_us: f64,
+    /// Standard deviation of the skew against the founder's clock, in ppm.
+    pub skew_sigma_ppm: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -117,8 +118,9 @@ impl State {
 #[derive(Clone, Debug, Default)]
 pub struct ClockFilter {
     state: Option<State>,
-    contradictions: u8,
     round_trips_us: VecDeque<f64>,
+    /// Of the other clock's own rate, in ppm; none before a new leader's first sample.
+    rate_sigma_ppm: Option<f64>,
 }
 
 impl ClockFilter {
@@ -129,19 +131,16 @@ impl ClockFilter {
         };
         let offset_us = sample.offset_us();
         let variance = self.variance(round_trip_us);
-        let jumped = self.contradicts(offset_us, round_trip_us, sample.middle());
-        let Some(state) = self.state.filter(|_| !jumped) else {
-            // It can be wrong by half of the round trip, if all of that is on one way.
-            self.state = Some(State {
-                at: sample.middle(),
-                offset_us,
-                skew_ppm: self.state.map_or(0.0, |state| state.skew_ppm),
-                p: [variance, 0.0, FIRST_SKEW * FIRST_SKEW],
-            });
-            self.contradictions = 0;
+        let Some(state) = self.state else {
+            self.begin(sample, offset_us, variance);
             return;
         };
         let mut state = state.at(sample.middle());
+        if self.rate_sigma_ppm.is_none() {
+            // It goes on as fast as it thinks that the clock went.
+            state.p[2] += sample.rate_sigma_ppm * sample.rate_sigma_ppm;
+        }
+        self.rate_sigma_ppm = Some(sample.rate_sigma_ppm);
         let innovation = offset_us - state.offset_us;
         let [offset, both, skew] = state.p;
         let expected = HUBER * (offset + variance).sqrt();
@@ -158,23 +157,58 @@ impl ClockFilter {
         self.state = Some(state);
     }
 
-    /// Whether enough samples in a row have said that what is known cannot be.
-    fn contradicts(&mut self, offset_us: f64, round_trip_us: f64, at: Instant) -> bool {
-        let Some(known) = self.estimate(at) else {
-            return false;
+    /// The other clock was this node's own until now.
+    pub fn handle_known(
+        &mut self,
+        offset_us: f64,
+        (skew_ppm, rate_sigma_ppm): (f64, f64),
+        at: Instant,
+    ) {
+        self.rate_sigma_ppm = Some(rate_sigma_ppm);
+        self.state = Some(State {
+            at,
+            offset_us,
+            skew_ppm,
+            p: [1.0, 0.0, SKEW_NOISE],
+        });
+    }
+
+    /// Begins with a sample: the clock was not known, or has jumped. What is known of its rate holds.
+    fn begin(&mut self, sample: &Sample, offset_us: f64, variance: f64) {
+        let (skew_ppm, skew) = match self.state {
+            Some(state) => (state.skew_ppm, state.p[2]),
+            None => (0.0, FIRST_SKEW * FIRST_SKEW),
         };
-        let off_us = (offset_us - known.offset_us).abs();
-        if off_us > round_trip_us / 2.0 + SURE * known.sigma_us {
-            self.contradictions += 1;
-        } else {
-            self.contradictions = 0;
+        self.rate_sigma_ppm = Some(sample.rate_sigma_ppm);
+        self.state = Some(State {
+            at: sample.middle(),
+            offset_us,
+            skew_ppm,
+            p: [variance, 0.0, skew],
+        });
+    }
+
+    /// The clock has jumped: what was known of the offset does not hold any more.
+    pub fn handle_jump(&mut self, sample: &Sample) {
+        if let Some(round_trip_us) = sample.round_trip_us() {
+            let variance = self.variance(round_trip_us);
+            self.begin(sample, sample.offset_us(), variance);
         }
-        self.contradictions >= JUMPED
+    }
+
+    /// How far a sample is from what is known, in µs, if both cannot be true: the offset lies within half of its round trip. Positive: the
+    /// other clock is ahead.
+    pub fn contradiction_us(&self, sample: &Sample) -> Option<f64> {
+        let known = self.estimate(sample.middle())?;
+        let off_us = sample.offset_us() - known.offset_us;
+        let may_be = sample.round_trip_us()? / 2.0 + SURE * known.sigma_us;
+        (off_us.abs() > may_be).then_some(off_us)
     }
 
     /// The clock is now another's that went on with it.
     pub fn handle_new_leader(&mut self) {
         self.round_trips_us.clear();
+        self.rate_sigma_ppm = None;
         if let Some(state) = &mut self.state {
             state.p[0] += NEW_LEADER_US * NEW_LEADER_US;
         }
@@ -187,6 +221,7 @@ impl ClockFilter {
             offset_us: state.offset_us,
             skew_ppm: state.skew_ppm,
             sigma_us: state.p[0].sqrt(),
+            skew_sigma_ppm: state.p[2].sqrt().hypot(self.rate_sigma_ppm.unwrap_or(0.0)),
         })
     }
 

@@ -55,6 +55,10 @@ pub(super) enum Doubt {
     Stranger,
     /// A report of the same.
     Reporter,
+    /// A probe of the same.
+    Asker,
+    /// The time, though nobody asked.
+    Time,
     /// A node that has no place among those that are known.
     Crowd,
     /// More than is answered in a second.
@@ -72,6 +76,8 @@ impl Doubt {
             Doubt::Frame => "frame_too_early",
             Doubt::Stranger => "confirm_stranger",
             Doubt::Reporter => "report_stranger",
+            Doubt::Asker => "probe_stranger",
+            Doubt::Time => "time_unasked",
             Doubt::Crowd => "roster_full",
             Doubt::Flood => "answer_flood",
         }
@@ -87,7 +93,7 @@ impl Doubt {
             Doubt::Sender => Some("a heartbeat in the leader's name from another address"),
             Doubt::Crowd => Some("more nodes than a station can have"),
             Doubt::Flood => Some("more questions than are answered"),
-            Doubt::Frame | Doubt::Stranger | Doubt::Reporter => None,
+            Doubt::Frame | Doubt::Stranger | Doubt::Reporter | Doubt::Asker | Doubt::Time => None,
         }
     }
 }
@@ -214,6 +220,8 @@ impl Node {
             Message::Nack(_) | Message::Repair(_) => return false,
             // A report tells of no term.
             Message::Report(_) => return false,
+            // The time of another term than the followed one is not taken.
+            Message::Probe(_) | Message::Time(_) => return false,
         };
         let doubts = station == self.config.station && self.is_leap(counter);
         if doubts {

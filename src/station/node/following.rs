@@ -18,7 +18,7 @@ use super::{Event, Node, Output};
 use crate::station::clock::StationClock;
 use crate::station::grid::Grid;
 use crate::station::programme::Programme;
-use crate::time::Instant;
+use crate::time::{Instant, is_plausible};
 use crate::wire::control::{Heartbeat, Message, State};
 use crate::wire::election::{CLAIM_AFTER, GRACE, MAX_HEIRS, Offer, SILENT_AFTER};
 use crate::wire::ids::{PlanDigest, ShortTerm, Slot};
@@ -435,6 +435,7 @@ impl Node {
     /// From now on, this term is followed.
     pub(super) fn adopt(&mut self, term: Term, now: Instant) {
         self.stop_covering();
+        let synced = self.synced_clock();
         let Role::Following(following) = &mut self.role else {
             return;
         };
@@ -442,6 +443,13 @@ impl Node {
         let old = std::mem::replace(&mut **following, Following::new(term, now));
         (following.quorum, following.buffer) = (old.quorum, old.buffer);
         following.is_quorum_told = old.is_quorum_told;
+        // The station clock goes on, and its grid: the new leader's first packet may be a late one.
+        if let Some((shown, arrives)) = synced.zip(old.grid.clock()) {
+            let arrives_us = arrives.station_us(now);
+            if is_plausible(shown.station_us(now) as i64 - arrives_us as i64) {
+                following.grid.handle_sample(arrives_us, now);
+            }
+        }
         if now.since(old.heard_at) > SILENT_AFTER && !old.offered_to(term.leader.short()) {
             self.roster.fall_silent(old.term.leader.short());
         }

@@ -349,7 +349,7 @@ impl Node {
     }
 
     /// This node led; now it follows.
-    fn become_follower(&mut self, mut following: Following, reason: &'static str) {
+    pub(super) fn become_follower(&mut self, mut following: Following, reason: &'static str) {
         (following.quorum, following.buffer) = (self.config.quorum, self.config.buffer);
         let Role::Leading { lead, .. } = &self.role else {
             return;

@@ -53,6 +53,7 @@ mod roles;
 mod safe;
 mod sources;
 mod submitting;
+mod syncing;
 #[cfg(test)]
 mod tests;
 mod voting;
@@ -132,6 +133,8 @@ pub struct Node {
     back_off: merging::BackOff,
     /// How it fares, and when its leader is told.
     reporting: reporting::Reporting,
+    /// What time it is on the station.
+    syncing: syncing::Syncing,
     /// How far it could take over, and when it last looked.
     standing: Standing,
     assessed_at: Option<Instant>,
@@ -211,6 +214,7 @@ impl Node {
             listen_until: now,
             back_off: merging::BackOff::default(),
             reporting: reporting::Reporting::default(),
+            syncing: syncing::Syncing::default(),
             standing: Standing::default(),
             assessed_at: None,
             relieved: None,
@@ -294,6 +298,10 @@ impl Node {
             Message::Stale(stale) if stale.node != me => self.hear_stale(stale),
             Message::Nack(nack) => self.hear_nack(from, *nack),
             Message::Report(told) if told.node != me => self.hear_report(from, told),
+            Message::Probe(probe) if probe.node != me => {
+                self.hear_probe(from, probe, arrived.min(self.latest));
+            }
+            Message::Time(time) => self.hear_time(from, time, arrived.min(self.latest)),
             // Our own, looped back by the kernel, or for others.
             _ => return false,
         }
@@ -386,12 +394,13 @@ impl Node {
         self.wind_up();
         let member = self.keep_membership(frames);
         let reports = self.keep_reporting();
+        let probes = self.keep_time();
         let copying = self.copy(frames);
         let submits = self.submit();
         let repairs = self.repair(frames);
         self.keep_safe(frames);
         self.wake_at = [
-            attended, relieved, member, reports, copying, submits, repairs,
+            attended, relieved, member, reports, probes, copying, submits, repairs,
         ]
         .into_iter()
         .flatten()

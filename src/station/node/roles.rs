@@ -15,7 +15,7 @@ use crate::station::pacing::Pacer;
 use crate::station::programme::Programme;
 use crate::station::roster::Roster;
 use crate::station::seen::Seen;
-use crate::time::Instant;
+use crate::time::{Instant, is_plausible};
 use crate::wire::control::{EndReason, Heartbeat};
 use crate::wire::ids::Numbering;
 use crate::wire::rtcp;
@@ -247,16 +247,27 @@ impl Node {
         let now = self.latest;
         let founds = self.is_candidate_founder();
         let plans = self.follows_itself();
+        let is_doubted = self.is_leader_doubted();
+        let synced = self.take_over_clock();
         let Role::Following(following) = &self.role else {
             debug_assert!(false, "only a follower succeeds");
             return;
         };
         let silence = now.since(following.heard_at);
         let first_slot = self.programme.slot(first).unwrap_or(Slot(first.0));
-        let clock = following
-            .clock()
+        // The station clock goes on as this node knows it; before it knows, as its leader's packets have shown it.
+        let shown = following.clock();
+        let fits = |synced: &StationClock| {
+            is_doubted
+                || shown.is_none_or(|shown| {
+                    let arrives = synced.station_us(now) as i64 - shown.station_us(now) as i64;
+                    is_plausible(arrives)
+                })
+        };
+        let clock = synced
+            .filter(fits)
+            .or_else(|| Some(shown?.earlier_by(TRAVEL_US)))
             .filter(|_| !self.has(Flaw::OwnGrid))
-            .map(|clock| clock.earlier_by(TRAVEL_US))
             .unwrap_or(StationClock::new(now, first_slot.due_us()));
         if self.programme.size() == (0, 0) && !plans {
             // Its leader was gone before its plan came: what plays now begins where that one was.

@@ -8,6 +8,7 @@ mod repairing;
 mod reporting;
 mod sources;
 mod submitting;
+mod syncing;
 
 use std::collections::BTreeMap;
 
