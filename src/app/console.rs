@@ -66,6 +66,8 @@ pub enum Kind<'a> {
         buffer: Duration,
         /// The size follows the network.
         adapts: bool,
+        /// How much later than it should what is heard leaves the device, in microseconds, if that is known.
+        sync_us: Option<f64>,
         /// Counters since start.
         statistics: &'a Statistics,
     },

@@ -125,8 +125,8 @@ pub fn stats_json(statistics: &Statistics, state: StatsState) -> Value {
         "rejected_by": statistics.rejected,
         "buffer_ms": state.buffer_ms,
         "jitter_ms": state.jitter_ms,
-        "drift_ppm": state.drift_ppm,
-        "sync_us": state.sync_us,
+        "drift_ppm": state.drift_ppm.map(|ppm| (ppm * 100.0).round() / 100.0),
+        "sync_us": state.sync_us.map(f64::round),
         "leader": state.term.map(|term| term.leader.to_string()),
         "term": state.term.map(term_json),
     })
@@ -139,9 +139,10 @@ pub struct StatsState {
     pub buffer_ms: u64,
     /// Inter-arrival jitter (RFC 3550 section 6.4.1) in milliseconds.
     pub jitter_ms: f64,
-    /// Rate of the station's clock against ours, in parts per million; none where it is not measured.
+    /// Rate of the station's clock against the sound device's (without one, against this machine's), in parts per million; none while
+    /// nothing plays.
     pub drift_ppm: Option<f64>,
-    /// Uncertainty of the station clock in microseconds; none where it is not measured.
+    /// How much later than they should samples leave the device, in microseconds; none while nothing plays.
     pub sync_us: Option<f64>,
     /// The term that is followed.
     pub term: Option<Term>,

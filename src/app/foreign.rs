@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::console::{Console, Kind, Status};
+use super::device_feed::Due;
 use super::error::AppError;
 use super::output::Output;
 use super::session::Session;
@@ -94,8 +95,13 @@ impl ForeignVoice {
                     self.waiting.extend(zeros);
                 }
                 Decision::Play { due, silence, .. } => {
-                    let late_us = session.clock.now().micros_after(due);
-                    self.play((silence, leaving), late_us, output);
+                    // Nobody else has to be in step with it: it is heard when the device is ready.
+                    let due = Due {
+                        at: due + output.lead(),
+                        now: session.clock.now(),
+                        station_ppm: 0.0,
+                    };
+                    self.play((silence, leaving), due, output);
                 }
                 Decision::OffAir { reason } => {
                     output.pause();
@@ -132,6 +138,7 @@ impl ForeignVoice {
                     held: foreign.held(),
                     buffer: foreign.buffer(),
                     adapts,
+                    sync_us: None,
                     statistics,
                 },
             });
@@ -181,17 +188,17 @@ impl ForeignVoice {
         self.waiting.extend(sound.iter());
     }
 
-    fn play(&mut self, (silence, leaving): (bool, bool), late_us: i64, output: &mut Output) {
+    fn play(&mut self, (silence, leaving): (bool, bool), due: Due, output: &mut Output) {
         for value in self.block.iter_mut() {
             *value = self.waiting.pop_front().unwrap_or(0.0);
         }
         if silence {
-            return output.write_silence(late_us);
+            return output.write_silence(due);
         }
         if leaving {
             fade::fade_out_5ms(&mut self.block[..]);
         }
-        output.write(&mut self.block, late_us);
+        output.write(&mut self.block, due);
     }
 }
 

@@ -15,13 +15,14 @@ use super::foreign::ForeignVoice;
 use super::member::{HANDING_OVER, Member, MemberConfig};
 use super::output::{Output, OutputConfig};
 use super::session::{CommonConfig, Session};
+use super::voice::Voice;
 use super::waiting::Waiting;
 use crate::io::sockets::{Join, MAX_DATAGRAM};
-use crate::media::opus::{Decoder, FRAME_VALUES};
 use crate::playout::dial::Dial;
 use crate::playout::player::{BufferChoice, Config};
 use crate::playout::recent::Recent;
 use crate::playout::store::Via;
+use crate::station::clock::StationClock;
 use crate::station::node::Event;
 use crate::time::Instant;
 use crate::wire::control::{EndReason, Message};
@@ -48,6 +49,8 @@ pub struct ListenConfig {
     pub timeout: Option<Duration>,
     /// The station's buffer, or this listener's own.
     pub buffer: BufferChoice,
+    /// It is heard so many microseconds later than the others.
+    pub delay_us: i64,
     /// It takes over if it has to.
     pub standby: bool,
     /// Its place among heirs that are as good; higher goes first.
@@ -86,13 +89,11 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
     let mut listener = Listener {
         dial: Dial::new(Config {
             buffer: config.buffer,
+            delay_us: config.delay_us,
+            lead: output.lead(),
             ..Config::default()
         }),
-        voice: Voice {
-            decoder: Decoder::new()?,
-            block: [0.0; FRAME_VALUES],
-            silent: false,
-        },
+        voice: Voice::new()?,
         foreign: ForeignVoice::new()?,
         output,
         once: config.once,
@@ -111,14 +112,6 @@ pub fn run(config: &ListenConfig, console: &mut dyn Console) -> Result<(), AppEr
     };
     let outcome = listener.run(config.timeout, console);
     listener.finish(outcome, console)
-}
-
-/// The decoder and the block that it writes to.
-struct Voice {
-    decoder: Decoder,
-    block: [f32; FRAME_VALUES],
-    /// The last block ended in silence, for want of a packet or of one that decodes.
-    silent: bool,
 }
 
 struct Listener {
@@ -177,7 +170,8 @@ impl Listener {
             let now = self.session.clock.now();
             self.dial.handle_timeout(now);
             self.act(console);
-            self.tell_of_the_device(console);
+            self.output.tell(&mut self.session, console);
+            self.dial.handle_lead(self.output.lead());
             if now >= next_second {
                 next_second = now + SECOND;
                 self.every_second(&mut waiting, now, console);
@@ -210,6 +204,7 @@ impl Listener {
         self.member.node.handle_missing(&missing, now);
         self.member.turn(&mut self.session, console);
         let done = self.member.act(&mut self.session, console);
+        self.play_by_the_clock();
         let now = self.session.clock.now();
         for bytes in done.media {
             if let Ok(packet) = MediaPacket::parse(&bytes)
@@ -250,6 +245,17 @@ impl Listener {
             }
         }
         self.act(console);
+    }
+
+    /// What is played is played when it is due on the station clock, as far as the node knows it.
+    fn play_by_the_clock(&mut self) {
+        let node = &self.member.node;
+        let (station, clock) = (node.config().station, node.station_clock());
+        if let Some(player) = self.dial.player_mut() {
+            let is_ours = player.station() == station;
+            let clock = clock.filter(|_| is_ours);
+            player.handle_clock(clock.map(StationClock::map));
+        }
     }
 
     /// The node takes part in the station that is tuned in, and tells it at once how it will play.
@@ -302,6 +308,8 @@ impl Listener {
         if let Some(player) = player.filter(|_| !self.short_told) {
             self.short_told = (self.session).judge_adapted_buffer(player.buffer(), console);
         }
+        self.output
+            .judge(self.dial.player(), &mut self.session, console);
     }
 
     /// Ends the sound without a click where it is heard, settles the counters, and waits for the writer.
@@ -312,6 +320,7 @@ impl Listener {
     ) -> Result<(), AppError> {
         self.dial.handle_finish();
         self.leaving = true;
+        self.voice.leave();
         self.act(console);
         self.write_stats();
         console.finish();

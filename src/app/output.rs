@@ -10,8 +10,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use serde_json::json;
 
+use super::console::Console;
+use super::device_feed::{Due, InStep};
 use super::error::AppError;
+use super::session::Session;
 use super::speaker::{DeviceNews, Speaker};
 use crate::io::pcm_stdout::PcmStdout;
 use crate::io::sound::DeviceChoice;
@@ -19,11 +23,14 @@ use crate::io::wait::Waker;
 use crate::io::wav::{self, WavFile};
 use crate::io::{Written, thread};
 use crate::media::opus::{FRAME_VALUES, sample_to_i16};
+use crate::playout::player::{LEAST_WAIT, Player};
 
 /// Blocks between the listener and its writer: 30 s, 5.8 MB when full.
 const QUEUE_BLOCKS: usize = 1_500;
 /// A pipe with more than this waiting (200 ms) gets no made-up silence.
 const PIPE_BACKLOG: usize = 10;
+/// Blocks that their lateness is averaged over: a second.
+const TOLD_BLOCKS: f64 = 50.0;
 /// How long a pipe's reader may take for what is left when the listener stops.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -68,6 +75,10 @@ pub struct Output {
     gain: f32,
     closed: bool,
     failed: bool,
+    /// How late blocks are written, where that is when they are heard.
+    in_step: Option<InStep>,
+    /// That it is heard after the others was said.
+    behind_told: bool,
     /// Blocks that a pipe's reader was too slow for.
     refused: u64,
 }
@@ -131,6 +142,8 @@ impl Output {
             gain: f32::from(volume) / 100.0,
             closed: false,
             failed: false,
+            in_step: None,
+            behind_told: false,
             refused: 0,
         })
     }
@@ -144,6 +157,7 @@ impl Output {
 
     /// Nothing follows for a while.
     pub fn pause(&mut self) {
+        self.in_step = None;
         if let Sink::Device(speaker) = &mut self.sink {
             speaker.pause();
         }
@@ -157,11 +171,53 @@ impl Output {
     }
 
     /// What happened to the sound device.
-    pub fn poll_device(&mut self) -> Option<DeviceNews> {
+    fn poll_device(&mut self) -> Option<DeviceNews> {
         match &mut self.sink {
             Sink::Device(speaker) => speaker.poll_news(),
             _ => None,
         }
+    }
+
+    /// Tells people and scripts what happened to the sound device.
+    pub fn tell(&mut self, session: &mut Session, console: &mut dyn Console) {
+        while let Some(news) = self.poll_device() {
+            let DeviceNews {
+                state,
+                name,
+                reason,
+            } = &news;
+            let fields = json!({ "state": state, "name": name, "reason": reason });
+            session.events.write("device", fields);
+            match (*state, reason) {
+                ("waiting", reason) => console.warn(&format!(
+                    "no sound: {}; it plays as soon as the device is there (another one: --output, lanradio devices)",
+                    reason.as_deref().unwrap_or(name)
+                )),
+                ("lost", _) => console.warn(&format!("the sound device {name} is gone; waiting for it")),
+                _ => console.detail(&format!("playing on {name}")),
+            }
+        }
+    }
+
+    /// A device that takes longer than the buffer leaves it is heard after the others: that is said once.
+    pub(super) fn judge(
+        &mut self,
+        player: Option<&Player>,
+        session: &mut Session,
+        console: &mut dyn Console,
+    ) {
+        let behind = player.map_or(Duration::ZERO, Player::behind);
+        if behind.is_zero() || std::mem::replace(&mut self.behind_told, true) {
+            return;
+        }
+        let lead = self.lead();
+        let text = format!(
+            "this sound device needs {} ms, more than the buffer leaves it: it is heard {} ms after the others (send --buffer {}ms would do)",
+            lead.as_millis(),
+            behind.as_millis(),
+            (lead + LEAST_WAIT).as_millis().next_multiple_of(50)
+        );
+        session.warn(console, &text);
     }
 
     /// How often a device wanted samples that were not there, and blocks that a pipe's reader was too slow for.
@@ -172,23 +228,45 @@ impl Output {
         }
     }
 
-    /// Plays one block of silence in place of a frame that is missing.
-    pub fn write_silence(&mut self, late_us: i64) {
+    /// How long before it is to be heard a block has to be written.
+    pub fn lead(&self) -> Duration {
         match &self.sink {
-            Sink::Pipe(queue) if queue.len() > PIPE_BACKLOG => {}
-            _ => self.write(&mut [0.0; FRAME_VALUES], late_us),
+            Sink::Device(speaker) => speaker.lead(),
+            _ => Duration::ZERO,
         }
     }
 
-    /// Plays one block, `late_us` after its play time (which only a device minds); it is scratch space afterwards.
-    pub fn write(&mut self, samples: &mut [f32; FRAME_VALUES], late_us: i64) {
+    /// How well what is heard is in step; none while nothing plays. Files and pipes are written when it is time to, and that is all.
+    pub fn in_step(&self) -> Option<InStep> {
+        match &self.sink {
+            Sink::Device(speaker) => speaker.in_step(),
+            _ => self.in_step,
+        }
+    }
+
+    /// Plays one block of silence in place of a frame that is missing.
+    pub(super) fn write_silence(&mut self, due: Due) {
+        match &self.sink {
+            Sink::Pipe(queue) if queue.len() > PIPE_BACKLOG => {}
+            _ => self.write(&mut [0.0; FRAME_VALUES], due),
+        }
+    }
+
+    /// Plays one block; it is scratch space afterwards.
+    pub(super) fn write(&mut self, samples: &mut [f32; FRAME_VALUES], due: Due) {
+        let error_us = due.now.micros_after(due.at) as f64;
+        let before_us = self.in_step.map_or(error_us, |in_step| in_step.error_us);
+        self.in_step = Some(InStep {
+            error_us: before_us + (error_us - before_us) / TOLD_BLOCKS,
+            drift_ppm: due.station_ppm,
+        });
         // At 100 % the product is the sample itself, bit for bit.
         let gain = self.gain;
         let (queue, waits) = match &mut self.sink {
             Sink::Null => return,
             Sink::Device(speaker) => {
                 samples.iter_mut().for_each(|sample| *sample *= gain);
-                return speaker.write(samples, late_us);
+                return speaker.write(samples, due);
             }
             Sink::File(queue) => (queue, true),
             Sink::Pipe(queue) => (queue, false),
@@ -268,6 +346,7 @@ fn write_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Instant;
 
     #[test]
     fn a_pipe_that_is_behind_gets_no_made_up_silence_and_a_file_gets_everything() {
@@ -286,11 +365,14 @@ mod tests {
                 gain: 1.0,
                 closed: false,
                 failed: false,
+                in_step: None,
+                behind_told: false,
                 refused: 0,
             };
-            (0..=PIPE_BACKLOG).for_each(|_| output.write(&mut [0.0; FRAME_VALUES], 0));
-            (0..500).for_each(|_| output.write_silence(0));
-            output.write(&mut [0.5; FRAME_VALUES], 0);
+            let due = Due::now(Instant::default());
+            (0..=PIPE_BACKLOG).for_each(|_| output.write(&mut [0.0; FRAME_VALUES], due));
+            (0..500).for_each(|_| output.write_silence(due));
+            output.write(&mut [0.5; FRAME_VALUES], due);
             assert_eq!((blocks.len(), output.underruns()), (kept, 0));
             assert_ne!(blocks.iter().nth(kept - 1).unwrap()[0], 0);
         }

@@ -3,29 +3,29 @@
 //! It wakes for the next frame and does everything else in the same wake-up: taking packets from the encoder, heartbeats,
 //! draining what came back. Only while there is something to encode and nothing to send does it look at the encoder by time.
 
+mod telling;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
-use serde_json::json;
 
-use super::console::{Console, Kind, Status, title_of};
+use super::console::Console;
 use super::encoder::{self, Encoded, MAX_HELD_BYTES};
 use super::error::AppError;
-use super::events::{StatsState, reason_word, stats_json};
-use super::fares::audience;
 use super::member::{HANDING_OVER, Member, MemberConfig};
+use super::monitor::Monitor;
 use super::session::{CommonConfig, Session};
 use crate::io::sockets::{Channel, Join, MAX_DATAGRAM, Received};
-use crate::io::terminal::sanitize;
 use crate::media::opus::EncoderConfig;
+use crate::playout::recent::Recent;
 use crate::playout::statistics::Statistics;
-use crate::station::node::{Event, Repaired};
+use crate::playout::store::Via;
+use crate::station::node::Repaired;
 use crate::time::Instant;
 use crate::wire::FRAME;
 use crate::wire::control::Message;
 use crate::wire::media::{MediaError, MediaPacket};
-use crate::wire::report::{Lately, Report};
 
 /// How often the encoder is looked at.
 const LOOK: Duration = FRAME;
@@ -46,6 +46,8 @@ pub struct SendConfig {
     pub encoder: EncoderConfig,
     /// The station's buffer.
     pub buffer: Duration,
+    /// What is on air is played here, too.
+    pub listens: bool,
 }
 
 /// Runs until the programme has been heard to its end, or Ctrl-C.
@@ -68,12 +70,18 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
         found: super::debug::found()?,
     };
     let member = Member::start(&member, &mut session, console)?;
+    let monitor = match config.listens {
+        true => Some(Monitor::open(config.buffer, &session)?),
+        false => None,
+    };
     let mut sender = Sender {
         session,
         member,
+        monitor,
         packets: Some(packets),
         config,
         statistics: Statistics::default(),
+        recent: Recent::default(),
         taken: 0,
         file: 0,
         problems: 0,
@@ -91,10 +99,13 @@ pub fn run(config: &SendConfig, console: &mut dyn Console) -> Result<(), AppErro
 struct Sender<'a> {
     session: Session,
     member: Member,
+    monitor: Option<Monitor>,
     /// From the encoder; none once the list is through.
     packets: Option<Receiver<Encoded>>,
     config: &'a SendConfig,
     statistics: Statistics,
+    /// What was counted in the last ten seconds, for the others.
+    recent: Recent,
     /// Frames taken from the encoder.
     taken: u64,
     /// Which of the files is being encoded.
@@ -119,10 +130,16 @@ impl Sender<'_> {
         loop {
             let now = self.session.clock.now();
             self.take_packets(console)?;
+            if let Some(monitor) = &self.monitor {
+                monitor.ask(&mut self.member, now);
+            }
             self.member.turn(&mut self.session, console);
             self.act(console);
             self.drain(&mut buffer);
             self.act(console);
+            if let Some(monitor) = &mut self.monitor {
+                monitor.play(&mut self.session, console);
+            }
             if now >= next_second {
                 next_second = now + SECOND;
                 self.every_second(console);
@@ -138,7 +155,8 @@ impl Sender<'_> {
                     continue;
                 }
             }
-            let next = self.member.poll_timeout();
+            let plays = self.monitor.as_ref().and_then(Monitor::poll_timeout);
+            let next = self.member.poll_timeout().into_iter().chain(plays).min();
             let mut until = next.map_or(next_second, |at| at.min(next_second));
             if self.packets.is_some() {
                 until = until.min(now + LOOK);
@@ -309,7 +327,14 @@ impl Sender<'_> {
         }
         match received.channel {
             Channel::Media => match MediaPacket::parse(bytes) {
-                Ok(packet) => self.member.hear_media(&packet, received.arrived, now),
+                Ok(packet) => {
+                    self.member.hear_media(&packet, received.arrived, now);
+                    if let Some(monitor) = &mut self.monitor
+                        && packet.station == self.member.node.config().station
+                    {
+                        monitor.hear_media(&packet, received.arrived, now);
+                    }
+                }
                 Err(error) => {
                     self.foreign_told |= matches!(error, MediaError::Foreign(_));
                     self.statistics.reject(error.reason());
@@ -323,12 +348,25 @@ impl Sender<'_> {
                         let group = received.channel == Channel::Control;
                         let heard = (self.member).hear_repair(received.from, &packet, group, now);
                         if heard == Repaired::Refused {
-                            self.statistics.reject("unasked");
+                            return self.statistics.reject("unasked");
+                        }
+                        let via = if group { Via::Multicast } else { Via::Unicast };
+                        if let Some(monitor) = &mut self.monitor {
+                            let how = (via, heard.after());
+                            monitor.hear_repair(&packet, how, received.arrived, now);
                         }
                     }
                     Err(error) => self.statistics.reject(error.reason()),
                 },
-                Ok(message) => self.member.hear_control(received, &message, now),
+                Ok(message) => {
+                    if let Some(monitor) = &mut self.monitor
+                        && let Message::Heartbeat(beat) = &message
+                        && beat.station == self.member.node.config().station
+                    {
+                        monitor.hear_heartbeat(beat, received.arrived, now);
+                    }
+                    self.member.hear_control(received, &message, now);
+                }
                 Err(error) => self.statistics.reject(error.reason()),
             },
         }
@@ -337,91 +375,11 @@ impl Sender<'_> {
     /// Does what the node decided.
     fn act(&mut self, console: &mut dyn Console) {
         let done = self.member.act(&mut self.session, console);
+        if let Some(monitor) = &mut self.monitor {
+            monitor.hear_own(&done, &self.member, self.session.clock.now());
+        }
         for event in done.events {
             self.tell(event, console);
-        }
-    }
-
-    fn tell(&mut self, event: Event, console: &mut dyn Console) {
-        match event {
-            Event::OnAir { station, term } => {
-                self.session.events.on_air(station, term);
-                console.note(&format!(
-                    "on air as {} (station {station})",
-                    self.session.name
-                ));
-                if self.foreign_told {
-                    self.session.warn(console, "another program sends RTP to this group; choose another --group for one of them");
-                }
-            }
-            Event::Leader { term, reason } => self.session.events.leader(term, reason),
-            Event::Track {
-                title,
-                artist,
-                first_frame,
-            } => {
-                self.session.events.track(&title, &artist, first_frame.0);
-                console.note(&format!("now playing: {}", title_of(&title, &artist)));
-            }
-            Event::OffAir { reason } => {
-                self.session.events.off_air(reason_word(reason));
-                console.note(&format!("off air: {}", reason_word(reason)));
-                let founds = self.member.node.is_founding();
-                if founds {
-                    console.note(
-                        "what is sent here had no place in it, and plays on a station of its own",
-                    );
-                }
-                self.done |= !founds && self.member.node.followed_term().is_none();
-            }
-            Event::Warning(text) => self.session.warn(console, &sanitize(&text)),
-            Event::Joined {
-                name,
-                title,
-                artist,
-                station,
-                addr,
-            } => {
-                let what = title_of(&title, &artist);
-                let what = if what.is_empty() {
-                    "nothing yet".into()
-                } else {
-                    format!("\"{what}\"")
-                };
-                let text = format!(
-                    "station {station} is on air, led by {name} ({addr}), playing {what}: what is sent here plays after that"
-                );
-                console.note(&sanitize(&text));
-            }
-            Event::Busy { station } => {
-                self.busy = Some(format!(
-                    "station busy: another node plays on {} (station {station}), and does not answer on its control port; is UDP \
-                     port {} open? Or choose another --group",
-                    self.session.group,
-                    self.session.group.port() + 2
-                ));
-            }
-            Event::Safe {
-                track,
-                title,
-                artist,
-                nodes,
-            } => {
-                let fields = json!({ "track": track.to_string(), "title": title, "artist": artist, "nodes": nodes });
-                self.session.events.write("safe", fields);
-                let others = if nodes == 1 { "node" } else { "nodes" };
-                let title = title_of(&title, &artist);
-                console.note(&format!("{title}: safe on {nodes} other {others}"));
-            }
-            Event::Idle => console.note("waiting for the source"),
-            Event::Done => {
-                self.done = true;
-                if self.departs {
-                    console.note("left; what was sent from here plays on (lanradio stop ends it for everybody)");
-                }
-            }
-            // Told already, as every member does.
-            _ => {}
         }
     }
 
@@ -431,48 +389,6 @@ impl Sender<'_> {
         stations.unwrap_or(self.config.buffer)
     }
 
-    fn every_second(&mut self, console: &mut dyn Console) {
-        self.session.look_after(console);
-        self.member.look_after(&mut self.session, console);
-        let mut statistics = self.statistics.clone();
-        statistics.add_reasons(&self.member.rejected());
-        self.member.node.set_report(Report {
-            listens: false, // it plays nothing itself
-            buffer_ms: self.buffer().as_millis() as u32,
-            replica_percent: self.member.replica_percent(),
-            ..statistics.report(Lately::default())
-        });
-        let state = StatsState {
-            buffer_ms: self.buffer().as_millis() as u64,
-            term: self.member.node.followed_term(),
-            ..StatsState::default()
-        };
-        let mut stats = stats_json(&statistics, state);
-        stats["sent"] = json!(self.member.node.frames_sent());
-        stats["skipped"] = json!(self.member.node.skipped());
-        self.session.events.write("stats", stats);
-        self.show_status(console);
-    }
-
-    fn show_status(&mut self, console: &mut dyn Console) {
-        let Some(playing) = self.member.node.playing() else {
-            return;
-        };
-        let ahead = self.taken.saturating_sub(self.member.node.frames_sent());
-        console.status(&Status {
-            title: &sanitize(&title_of(&playing.title, &playing.artist)),
-            position: playing.position,
-            length: playing.duration,
-            leader: &sanitize(self.member.node.leader_name()),
-            audience: audience(&self.member.node),
-            kind: Kind::Send {
-                sent: self.member.node.frames_sent(),
-                ahead: FRAME * ahead as u32,
-                encoded: self.packets.is_none(),
-            },
-        });
-    }
-
     fn finish(mut self, console: &mut dyn Console) -> Result<(), AppError> {
         if let Some(text) = self.busy.take() {
             console.finish();
@@ -480,6 +396,9 @@ impl Sender<'_> {
         }
         self.every_second(console);
         console.finish();
+        if let Some(monitor) = self.monitor.take() {
+            monitor.finish(&mut self.session);
+        }
         match (self.problems, self.tracks_seen) {
             (0, _) => Ok(()),
             (_, 0) => Err(AppError::Files("nothing to play".into())),

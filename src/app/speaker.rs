@@ -6,21 +6,23 @@
 //! place of the timeline when the device returns.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::debug;
-use super::device_feed::DeviceFeed;
+use super::device_feed::{DeviceFeed, Due, InStep};
 use super::error::AppError;
 use crate::io::clock::Clock;
+use crate::io::device_memory::DeviceMemory;
 use crate::io::device_names::NameError;
 use crate::io::sound::{self, DeviceChoice, Feed, OpenDevice, SoundError};
 use crate::io::sound_callback::DeviceHealth;
 use crate::io::thread;
 use crate::io::wait::{Waiter, Waker};
 use crate::media::opus::FRAME_VALUES;
+use crate::playout::device_clock::Learned;
 use crate::playout::device_watch::{Action, DeviceWatch, Health};
 use crate::time::Instant;
 
@@ -28,8 +30,15 @@ use crate::time::Instant;
 const MAX_REPORTS: usize = 16;
 /// Longest time that the end of the sound may take, beyond what is queued.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// What is heard a little later than the device says is heard, too.
+const LAST_PERIOD: Duration = Duration::from_millis(50);
 /// After this much of nothing to play, the supervisor may have let the device go: it is woken.
 const WAKE_AFTER_US: u64 = 1_000_000;
+/// How long before it is heard a block is written while no device has said how long it takes.
+const USUAL_LEAD: Duration = Duration::from_millis(200);
+/// What is known of a device is written down when its rate has changed by this much, in ppm, and no more often than this.
+const NEWS_PPM: f64 = 0.5;
+const REMEMBER_EVERY: Duration = Duration::from_secs(60);
 /// What the supervisor has to say. What is no news changes what is done, and is not told to people.
 enum Report {
     Opened {
@@ -63,6 +72,29 @@ struct Shared {
     wanted_at_us: AtomicU64,
     /// When to end, in µs of the local clock; `u64::MAX`: not yet.
     end_at_us: AtomicU64,
+    /// What is known of the device: how much slower than nominal it is, in parts per billion (`i64::MIN`: nothing), and the standard
+    /// deviation of that.
+    slow_ppb: AtomicI64,
+    sigma_ppb: AtomicU64,
+}
+
+impl Shared {
+    /// What the listener's thread knows of the device.
+    fn learn(&self, learned: Learned) {
+        let ppb = |ppm: f64| ppm * 1e3;
+        self.sigma_ppb
+            .store(ppb(learned.sigma_ppm) as u64, Ordering::Relaxed);
+        self.slow_ppb
+            .store(ppb(learned.slow_ppm) as i64, Ordering::Relaxed);
+    }
+
+    fn learned(&self) -> Option<Learned> {
+        let slow_ppb = self.slow_ppb.load(Ordering::Relaxed);
+        (slow_ppb != i64::MIN).then(|| Learned {
+            slow_ppm: slow_ppb as f64 / 1e3,
+            sigma_ppm: self.sigma_ppb.load(Ordering::Relaxed) as f64 / 1e3,
+        })
+    }
 }
 
 /// A sound device, as the listener's thread sees it.
@@ -72,6 +104,8 @@ pub struct Speaker {
     supervisor: Waker,
     reports: Receiver<Report>,
     open: Option<DeviceFeed>,
+    /// What the device needed when it was last there.
+    last_lead: Duration,
     /// How often the device wanted samples that were not there.
     pub underruns: u64,
 }
@@ -95,6 +129,8 @@ impl Speaker {
         let shared = Arc::new(Shared {
             wanted_at_us: AtomicU64::new(0),
             end_at_us: AtomicU64::new(u64::MAX),
+            slow_ppb: AtomicI64::new(i64::MIN),
+            sigma_ppb: AtomicU64::new(0),
         });
         let (reporter, reports) = bounded(MAX_REPORTS);
         let supervisor = waiter.waker();
@@ -108,6 +144,7 @@ impl Speaker {
             supervisor,
             reports,
             open: None,
+            last_lead: USUAL_LEAD,
             underruns: 0,
         })
     }
@@ -135,12 +172,27 @@ impl Speaker {
         }
     }
 
-    /// Plays one block, `late_us` after its play time; nowhere, if there is no device.
-    pub fn write(&mut self, block: &mut [f32; FRAME_VALUES], late_us: i64) {
+    /// How long before it is heard a block is to be written.
+    pub fn lead(&self) -> Duration {
+        let lead = self.open.as_ref().and_then(DeviceFeed::lead);
+        lead.unwrap_or(self.last_lead)
+    }
+
+    /// How well what is heard is in step; none while nothing is.
+    pub fn in_step(&self) -> Option<InStep> {
+        self.open.as_ref().and_then(DeviceFeed::in_step)
+    }
+
+    /// Plays one block; nowhere, if there is no device.
+    pub(super) fn write(&mut self, block: &mut [f32; FRAME_VALUES], due: Due) {
         self.want();
         if let Some(open) = &mut self.open {
             self.underruns += u64::from(open.found_missing());
-            open.write(block, late_us);
+            open.write(block, due);
+            self.last_lead = open.lead().unwrap_or(self.last_lead);
+            if let Some(learned) = open.learned() {
+                self.shared.learn(learned);
+            }
         }
     }
 
@@ -174,7 +226,7 @@ impl Speaker {
         self.pause();
         let open = self.open.as_ref();
         let queued = open.map_or(Duration::ZERO, DeviceFeed::queued);
-        let device = open.map_or(Duration::ZERO, |open| open.period() * 3);
+        let device = open.map_or(Duration::ZERO, |open| open.latency() + LAST_PERIOD);
         let end = self.clock.now() + queued + device;
         self.shared
             .end_at_us
@@ -205,10 +257,12 @@ fn supervise(
     };
     let mut watch = DeviceWatch::new();
     let mut device: Option<OpenDevice> = None;
+    let mut remembered = Remembered::new();
     loop {
         let now = clock.now();
         let end_at_us = shared.end_at_us.load(Ordering::Relaxed);
         if now.as_micros() >= end_at_us {
+            remembered.keep(device.as_ref(), shared);
             drop(device);
             tell(Report::Stopped);
             return;
@@ -219,10 +273,21 @@ fn supervise(
         }
         if let Some(device) = &device {
             watch.handle_health(now, health_of(&device.health));
+            device.compare_clocks(&clock);
+            remembered.look(device, shared, now);
         }
         watch.handle_timeout(now);
         while let Some(action) = watch.poll_action() {
-            let report = perform(action, choice, &mut watch, &mut device, &clock);
+            if matches!(action, Action::Lost { .. } | Action::Release) {
+                remembered.keep(device.as_ref(), shared);
+            }
+            let report = perform(
+                action,
+                choice,
+                (&mut watch, &remembered),
+                &mut device,
+                &clock,
+            );
             if !report.is_none_or(tell) {
                 return; // the listener is gone
             }
@@ -241,7 +306,7 @@ fn supervise(
 fn perform(
     action: Action,
     choice: &DeviceChoice,
-    watch: &mut DeviceWatch,
+    (watch, remembered): (&mut DeviceWatch, &Remembered),
     device: &mut Option<OpenDevice>,
     clock: &Clock,
 ) -> Option<Report> {
@@ -264,8 +329,9 @@ fn perform(
             let missing = sound::check(choice).err();
             missing.and_then(|error| waiting(watch, error.to_string()))
         }
-        Action::Open => match usable(sound::open(choice, debug::device_hz())) {
+        Action::Open => match usable(sound::open(choice, debug::device_hz()), remembered) {
             Ok((open, feed)) => {
+                open.compare_clocks(clock);
                 let is_news = watch.handle_opened(clock.now());
                 let told = news("opened", open.name.clone(), None);
                 *device = Some(open);
@@ -291,11 +357,66 @@ fn perform(
 }
 
 /// A device whose rate we cannot make is as good as none: it is closed, for others to use.
-fn usable<D>(opened: Result<(D, Feed), SoundError>) -> Result<(D, DeviceFeed), String> {
+fn usable<D: Named>(
+    opened: Result<(D, Feed), SoundError>,
+    remembered: &Remembered,
+) -> Result<(D, DeviceFeed), String> {
     let (device, feed) = opened.map_err(|error| error.to_string())?;
-    let feed =
-        DeviceFeed::new(feed).map_err(|rate| format!("a rate of {rate} is not supported"))?;
+    let learned = remembered.memory.recall(device.name(), feed.rate);
+    let feed = DeviceFeed::new(feed, learned)
+        .map_err(|rate| format!("a rate of {rate} is not supported"))?;
     Ok((device, feed))
+}
+
+/// What has a name under which its rate is remembered.
+trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for OpenDevice {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// What is known of devices, on disk.
+struct Remembered {
+    memory: DeviceMemory,
+    /// What was written last.
+    kept_ppm: f64,
+    look_at: Instant,
+}
+
+impl Remembered {
+    fn new() -> Remembered {
+        Remembered {
+            memory: DeviceMemory::of_user(),
+            kept_ppm: f64::INFINITY,
+            look_at: Instant::default(),
+        }
+    }
+
+    /// Writes down what was learned of the device, now and then.
+    fn look(&mut self, device: &OpenDevice, shared: &Shared, now: Instant) {
+        if now >= self.look_at {
+            self.look_at = now + REMEMBER_EVERY;
+            self.keep(Some(device), shared);
+        }
+    }
+
+    fn keep(&mut self, device: Option<&OpenDevice>, shared: &Shared) {
+        let Some((device, learned)) = device.zip(shared.learned()) else {
+            return;
+        };
+        if (self.kept_ppm - learned.slow_ppm).abs() < NEWS_PPM {
+            return;
+        }
+        self.kept_ppm = learned.slow_ppm;
+        if let Err(error) = self.memory.keep(&device.name, device.rate, learned) {
+            // It is learned anew the next time; nobody has to do anything about it.
+            tracing::debug!(%error, "not remembered");
+        }
+    }
 }
 
 fn health_of(health: &DeviceHealth) -> Health {
@@ -321,17 +442,24 @@ mod tests {
 
     use super::*;
 
+    impl Named for Rc<()> {
+        fn name(&self) -> &str {
+            "of a test"
+        }
+    }
+
     #[test]
     fn device_at_a_rate_that_we_cannot_make_is_closed_and_counts_as_missing() {
         for (rate, is_usable) in [(4_000, false), (44_100, true)] {
             let device = Rc::new(());
             let feed = Feed {
                 ring: HeapRb::new(2).split().0,
+                stamps: HeapRb::new(2).split().1,
                 rate,
                 period: Duration::from_millis(20),
                 health: Arc::new(DeviceHealth::default()),
             };
-            let usable = usable(Ok((device.clone(), feed)));
+            let usable = usable(Ok((device.clone(), feed)), &Remembered::new());
             assert_eq!(Rc::strong_count(&device), 1 + usize::from(is_usable));
             match usable {
                 Ok(_) => assert!(is_usable),

@@ -93,6 +93,9 @@ pub struct SendArgs {
     /// Effort of the encoder, 0 to 10.
     #[arg(long, env = "LANRADIO_COMPLEXITY", value_name = "0..10", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=10))]
     pub complexity: u8,
+    /// Play here, too, on the default sound device, in step with the listeners.
+    #[arg(long, env = "LANRADIO_LISTEN", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
+    pub listen: bool,
     /// What all commands share.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -108,6 +111,10 @@ pub struct ListenArgs {
     /// Loudness in percent, 0 to 200; 100 leaves the samples untouched.
     #[arg(long, env = "LANRADIO_VOLUME", value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=200))]
     pub volume: u16,
+    /// Be heard so much later than the other listeners, or earlier (-20ms): a room that is far away, an amplifier that takes its time. Down
+    /// to 40ms short of the buffer, up to 5s.
+    #[arg(long, env = "LANRADIO_DELAY", value_name = "DURATION", value_parser = values::delay_us, allow_hyphen_values = true)]
+    pub delay: Option<i64>,
     /// Exit when the programme ends instead of waiting for the next one. Another program's ends with its RTCP goodbye or after 5 s
     /// of nothing.
     #[arg(long, env = "LANRADIO_ONCE", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]

@@ -24,7 +24,7 @@ use crate::app::session::CommonConfig;
 use crate::app::{control, describe, devices, listen, send};
 use crate::io::terminal;
 use crate::media::opus::EncoderConfig;
-use crate::playout::player::BufferChoice;
+use crate::playout::player::{BufferChoice, LEAST_WAIT};
 use args::{Cli, Command, CommonArgs, ListenArgs, SdpArgs, SendArgs, StatusArgs};
 use status::StderrConsole;
 use values::Buffer;
@@ -217,6 +217,17 @@ fn check_buffer(matches: &ArgMatches, command: &Command) -> Result<(), Error> {
             .and_then(|(_, command)| command.value_source(flag));
         source == Some(ValueSource::CommandLine)
     };
+    if let (Some(Buffer::Fixed(buffer)), Some(delay_us)) = (args.common.buffer, args.delay)
+        && (buffer.as_micros() as i64).saturating_add(delay_us) < LEAST_WAIT.as_micros() as i64
+    {
+        return refuse(
+            "listen",
+            &format!(
+                "--delay may be negative down to 40ms short of the buffer: with --buffer {buffer:?} no less than -{:?}",
+                buffer.saturating_sub(LEAST_WAIT)
+            ),
+        );
+    }
     let (min, max) = (args.min_buffer, args.max_buffer);
     if args.common.buffer == Some(Buffer::Auto) {
         let (min, max) = buffer_limits(args);
@@ -273,6 +284,7 @@ fn send_config(args: &SendArgs) -> SendConfig {
             Some(Buffer::Fixed(buffer)) => buffer,
             Some(Buffer::Auto) | None => DEFAULT_BUFFER,
         },
+        listens: args.listen,
     }
 }
 
@@ -291,6 +303,7 @@ fn listen_config(args: &ListenArgs) -> ListenConfig {
                 BufferChoice::Auto { min, max }
             }
         },
+        delay_us: args.delay.unwrap_or_default(),
         standby: !args.no_standby,
         priority: args.priority,
         cache_bytes: args.cache,

@@ -198,6 +198,7 @@ fn all_figures(status: &Status<'_>, detail: Detail) -> String {
             held,
             buffer,
             adapts,
+            sync_us,
             statistics,
         } => {
             // A listener that leads tells of the others only what is worth the columns.
@@ -205,11 +206,12 @@ fn all_figures(status: &Status<'_>, detail: Detail) -> String {
                 .filter(|audience| audience.suffering > 0)
                 .map_or_else(String::new, listeners);
             format!(
-                "{place}  buffer {}{}/{} ms  {}{audience}",
+                "{place}  buffer {}{}/{} ms  {}{audience}{}",
                 if *adapts { "auto " } else { "" },
                 held.as_millis(),
                 buffer.as_millis(),
-                losses(statistics, detail.why)
+                losses(statistics, detail.why),
+                sync_us.map_or_else(String::new, |us| format!("  sync {us:+.0} us"))
             )
         }
     }
@@ -314,6 +316,7 @@ mod tests {
                 held: Duration::from_millis(480),
                 buffer: Duration::from_millis(500),
                 adapts: false,
+                sync_us: None,
                 statistics,
             },
         }
@@ -476,6 +479,7 @@ mod tests {
                     held: Duration::from_micros(160_500),
                     buffer: Duration::from_micros(180_999),
                     adapts,
+                    sync_us: None,
                     statistics: &statistics,
                 },
             };

@@ -61,6 +61,23 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_micros((seconds * 1e6).round() as u64))
 }
 
+/// Parses `--delay`: a duration that may be negative, to microseconds.
+///
+/// # Errors
+/// Like [`duration`], and out of range: -5s to 5s.
+pub fn delay_us(text: &str) -> Result<i64, String> {
+    let (sign, size) = match text.strip_prefix(['-', '−']) {
+        Some(size) => (-1, size),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let delay = duration(size)
+        .map_err(|error| error.replace(&format!("'{size}'"), &format!("'{text}'")))?;
+    if delay > Duration::from_secs(5) {
+        return Err(format!("'{text}' is out of range: -5s to 5s"));
+    }
+    Ok(sign * delay.as_micros() as i64)
+}
+
 /// What `--buffer` can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buffer {

@@ -6,6 +6,7 @@
 
 pub mod clock;
 mod datagram;
+pub mod device_memory;
 pub mod device_names;
 pub mod event_log;
 pub mod host;

@@ -7,17 +7,19 @@
 //! [`sound_callback`]: super::sound_callback
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{
     BufferSize, ErrorKind, FromSample, SampleFormat, SizedSample, StreamConfig, SupportedBufferSize,
 };
-use ringbuf::traits::Split;
+use ringbuf::traits::{Producer, Split};
 use ringbuf::{HeapCons, HeapProd, HeapRb};
 
+use super::clock::Clock;
 use super::device_names::{self, NameError, OutputDevice};
-use super::sound_callback::{DeviceHealth, Trouble, fill};
+use super::sound_callback::{DeviceHealth, Stamps, Trouble, fill};
 
 /// Frames that a device is asked to take at a time, of which ALSA makes two thirds: 43 ms at 48 kHz. Half of it is enough on a
 /// machine that never stalls, and costs a fifth more CPU time.
@@ -26,6 +28,11 @@ const BUFFER_FRAMES: u32 = 3_072;
 const RING_SECONDS: u32 = 1;
 /// The same for a device that chooses its buffer itself: some take a second at a time.
 const LONG_RING_SECONDS: u32 = 8;
+
+/// Callbacks that may wait to be looked at: two seconds and more.
+const MAX_STAMPS: usize = 256;
+/// So often both clocks are read to compare them.
+const CLOCK_PAIRS: usize = 8;
 
 /// Which device is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,15 +65,38 @@ pub enum SoundError {
 pub struct OpenDevice {
     /// Its name.
     pub name: String,
+    /// In Hz.
+    pub rate: u32,
     /// What its thread says.
     pub health: Arc<DeviceHealth>,
-    _stream: cpal::Stream,
+    stream: cpal::Stream,
+}
+
+impl OpenDevice {
+    /// Puts what the device says of the time on the local clock: both are read one after the other, and the closest of some pairs counts.
+    /// A clock that stood still with the machine (suspend) is right again after the next time.
+    pub fn compare_clocks(&self, clock: &Clock) {
+        let pair = || {
+            let before = clock.now().as_micros();
+            let theirs_us = self.stream.now().as_nanos() / 1_000;
+            let after = clock.now().as_micros();
+            let ours_us = before.midpoint(after);
+            (after - before, ours_us as i64 - theirs_us as i64)
+        };
+        if let Some((_, offset_us)) = (0..CLOCK_PAIRS).map(|_| pair()).min() {
+            self.health
+                .clock_offset_us
+                .store(offset_us, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The way to a device, for the thread that makes the sound.
 pub struct Feed {
     /// Stereo pairs at `rate`.
     pub ring: HeapProd<f32>,
+    /// What the device says each time it takes some.
+    pub stamps: HeapCons<Stamps>,
     /// In Hz.
     pub rate: u32,
     /// How much the device takes at a time.
@@ -183,7 +213,7 @@ fn start_device(
     config.buffer_size = BufferSize::Fixed(frames);
     config.sample_rate = asked_hz.unwrap_or(config.sample_rate);
     let format = supported.sample_format();
-    let (stream, ring, health) = match start_as(format, device, config) {
+    let (stream, (ring, stamps), health) = match start_as(format, device, config) {
         // Whatever it likes, which can be a long one.
         Err(error) if error.kind() == ErrorKind::UnsupportedConfig => {
             config.buffer_size = BufferSize::Default;
@@ -196,14 +226,16 @@ fn start_device(
     let rate = config.sample_rate;
     let feed = Feed {
         ring,
+        stamps,
         rate,
         period: Duration::from_micros(u64::from(period) * 1_000_000 / u64::from(rate.max(1))),
         health: health.clone(),
     };
     let open = OpenDevice {
         name,
+        rate,
         health,
-        _stream: stream,
+        stream,
     };
     Ok((open, feed))
 }
@@ -231,7 +263,11 @@ fn start_as(
     }
 }
 
-type Started = (cpal::Stream, HeapProd<f32>, Arc<DeviceHealth>);
+type Started = (
+    cpal::Stream,
+    (HeapProd<f32>, HeapCons<Stamps>),
+    Arc<DeviceHealth>,
+);
 
 fn start<T>(device: &cpal::Device, config: StreamConfig) -> Result<Started, cpal::Error>
 where
@@ -243,18 +279,30 @@ where
     };
     let (producer, mut consumer): (HeapProd<f32>, HeapCons<f32>) =
         HeapRb::new((2 * seconds * config.sample_rate) as usize).split();
+    let (mut tell, stamps) = HeapRb::new(MAX_STAMPS).split();
     let health = Arc::new(DeviceHealth::default());
     let (for_data, for_errors) = (health.clone(), health.clone());
     let channels = usize::from(config.channels);
     let mut trouble = Trouble::default();
+    let mut frames = 0;
     let stream = device.build_output_stream(
         config,
-        move |out: &mut [T], _| fill(&mut consumer, out, channels, &for_data),
+        move |out: &mut [T], info| {
+            let at = info.timestamp();
+            // If nobody looks, the newest are not missed.
+            let _ = tell.try_push(Stamps {
+                frames,
+                called_ns: at.callback.as_nanos() as u64,
+                leaves_ns: at.playback.as_nanos() as u64,
+            });
+            frames += (out.len() / channels.max(1)) as u64;
+            fill(&mut consumer, out, channels, &for_data);
+        },
         move |_| trouble.handle_error(&for_errors),
         None,
     )?;
     stream.play()?;
-    Ok((stream, producer, health))
+    Ok((stream, (producer, stamps), health))
 }
 
 fn refused(device: &str, reason: &str) -> SoundError {

@@ -1,10 +1,11 @@
-//! What happens on the sound device's own thread? Four things: pop, copy, zero the rest, add to an atomic.
+//! What happens on the sound device's own thread? Four things: pop, copy, zero the rest, add to an atomic. What the device says of the
+//! time goes into a ring as it is, and is thought about elsewhere.
 //!
 //! No lock, no allocation, no log, no clock, no wait: whoever is late here is heard. [`fill`] is a free function, so that it is
 //! tested (and measured) without a device. Errors come on the same thread and can come a million times a second when a server has
 //! died; [`Trouble`] counts them and brakes.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cpal::{FromSample, Sample};
@@ -20,7 +21,7 @@ const BROKEN_AFTER: u32 = 100;
 const BRAKE: Duration = Duration::from_millis(2);
 
 /// What a device's thread tells the others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DeviceHealth {
     /// How often samples were asked for.
     pub callbacks: AtomicU64,
@@ -28,6 +29,30 @@ pub struct DeviceHealth {
     pub missing: AtomicU64,
     /// There is nothing but errors.
     pub broken: AtomicBool,
+    /// The local clock less the device's, in µs; `i64::MIN` while that is not known.
+    pub clock_offset_us: AtomicI64,
+}
+
+impl Default for DeviceHealth {
+    fn default() -> DeviceHealth {
+        DeviceHealth {
+            callbacks: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
+            broken: AtomicBool::new(false),
+            clock_offset_us: AtomicI64::new(i64::MIN),
+        }
+    }
+}
+
+/// What the device says when it asks for samples, on its own clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamps {
+    /// Frames that it was given before.
+    pub frames: u64,
+    /// When it asked, in ns.
+    pub called_ns: u64,
+    /// When the next frame leaves, in ns.
+    pub leaves_ns: u64,
 }
 
 /// Fills `out`, frames of `channels` values, from a ring of stereo pairs; what is not there becomes silence and is counted.

@@ -10,6 +10,8 @@ use rubato::{
     SincInterpolationType, WindowFunction,
 };
 
+use std::time::Duration;
+
 use super::SAMPLE_RATE;
 use super::opus::{FRAME_SAMPLES, FRAME_VALUES};
 
@@ -20,6 +22,10 @@ const SINC_LENGTH: usize = 128;
 const PLACES: usize = 512;
 /// The rate may leave the nominal one by 1 %.
 const MAX_RELATIVE: f64 = 1.01;
+
+/// What goes in comes out so much later: half of the filter.
+pub const DELAY: Duration =
+    Duration::from_nanos(SINC_LENGTH as u64 / 2 * 1_000_000_000 / SAMPLE_RATE as u64);
 
 /// The rates of devices that are served, in Hz.
 pub const DEVICE_RATES: std::ops::RangeInclusive<u32> = 8_000..=384_000;

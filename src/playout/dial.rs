@@ -160,6 +160,14 @@ impl Dial {
         result
     }
 
+    /// A sound device takes so long until what is played is heard.
+    pub fn handle_lead(&mut self, lead: Duration) {
+        self.config.lead = lead;
+        for player in self.tuned.iter_mut().chain(&mut self.candidates) {
+            player.handle_lead(lead);
+        }
+    }
+
     /// The frames that the player misses.
     pub fn missing(&self, now: Instant) -> Vec<Missing> {
         let player = self.tuned.as_ref();

@@ -16,6 +16,7 @@
 //! No clock, no decoder, no socket: the caller reads all sockets, says what time it is, and decodes what it is told to.
 
 pub mod adaptive;
+pub mod device_clock;
 pub mod device_watch;
 pub mod dial;
 mod evidence;

@@ -38,6 +38,8 @@ use crate::wire::{FRAME, FrameIndex, StationId, Term};
 use buffering::Buffering;
 use queue::Queue;
 
+/// A frame is waited for at least so long after its due time.
+pub const LEAST_WAIT: Duration = Duration::from_millis(40);
 /// Frames decoded unheard before the first one that is played (DESIGN 3.7).
 pub const PREROLL: u64 = 8;
 /// The longest gap that is concealed: 1 h. After a longer one the player tunes in anew.
@@ -60,6 +62,11 @@ pub struct Config {
     pub buffer: BufferChoice,
     /// The station's buffer until a heartbeat tells the station's.
     pub default_buffer: Duration,
+    /// So many microseconds later than all others this listener is heard: what its room or its amplifier is worth. May be negative.
+    pub delay_us: i64,
+    /// So long before it is heard a frame has to be decided: what a sound device takes. No less than [`LEAST_WAIT`] is left of the buffer for
+    /// it, or the device is heard later than it should be.
+    pub lead: Duration,
 }
 
 impl Default for Config {
@@ -67,6 +74,8 @@ impl Default for Config {
         Config {
             buffer: BufferChoice::Station,
             default_buffer: Duration::from_millis(500),
+            delay_us: 0,
+            lead: Duration::ZERO,
         }
     }
 }

@@ -109,9 +109,23 @@ const SHAPES: &[Refusal] = &[
 ];
 
 /// What DESIGN 5 promises for later: a flag that does nothing yet does not exist yet.
-const NOT_YET: &[Refusal] = &[
-    ("send a.wav --listen", &["--listen"]),
-    ("listen --output null --delay 10ms", &["--delay"]),
+const DELAYS: &[Refusal] = &[
+    (
+        "listen --output null --delay 10",
+        &["--delay", "'10'", "unit"],
+    ),
+    ("listen --output null --delay -10", &["--delay", "'-10'"]),
+    (
+        "listen --output null --delay 6s",
+        &["--delay", "'6s'", "5s"],
+    ),
+    ("listen --output null --delay --10ms", &["--delay"]),
+    (
+        "listen --output null --buffer 100ms --delay -61ms",
+        &["--delay", "40ms short of the buffer", "-60ms"],
+    ),
+    ("send a.wav --delay 10ms", &["--delay"]),
+    ("listen --output null --listen", &["--listen"]),
 ];
 
 fn all_are_refused(table: &[Refusal]) {
@@ -147,8 +161,8 @@ fn command_lines_without_a_meaning_are_usage_errors() {
 }
 
 #[test]
-fn what_does_not_exist_yet_is_a_usage_error() {
-    all_are_refused(NOT_YET);
+fn delays_that_cannot_be_are_usage_errors() {
+    all_are_refused(DELAYS);
 }
 
 #[test]
@@ -187,6 +201,10 @@ fn limits_themselves_are_accepted() {
         "listen --output null --timeout 50ms --buffer auto --min-buffer 40ms --max-buffer 5s",
         "listen --output null --timeout 50ms --buffer auto --min-buffer 2s",
         "listen --output null --timeout 50ms --buffer auto --max-buffer 60ms",
+        "listen --output null --timeout 50ms --delay 5s",
+        "listen --output null --timeout 50ms --delay -460ms",
+        "listen --output null --timeout 50ms --buffer 100ms --delay -60ms",
+        "listen --output null --timeout 50ms --delay=-0.5ms",
         "listen --output null --timeout 50ms --volume 0",
         "listen --output null --timeout 50ms --volume 200 --ttl 255",
         "listen --output null --timeout 50ms --ttl 1",

@@ -16,6 +16,7 @@ mod adapting;
 mod devices;
 mod foreign;
 mod judge;
+mod monitor;
 mod pausing;
 mod playing;
 mod returning;

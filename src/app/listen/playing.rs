@@ -4,9 +4,7 @@ use serde_json::json;
 
 use super::Listener;
 use crate::app::console::{Console, title_of};
-use crate::playout::fade::{self, Concealment};
 use crate::playout::player::Output as Decision;
-use crate::wire::FrameIndex;
 
 impl Listener {
     /// Does what the player decided.
@@ -16,11 +14,14 @@ impl Listener {
             .player_mut()
             .and_then(|player| player.poll_output())
         {
+            let now = self.session.clock.now();
+            let spoken = (self.voice).act(&decision, &mut self.dial, (&mut self.output, now));
             match decision {
-                Decision::Reset => self.voice.decoder.reset(),
-                Decision::Preroll { index } => self.decode_unheard(index),
-                Decision::Play { index } => self.play(index),
-                Decision::Conceal { index, concealment } => self.conceal(index, concealment),
+                _ if spoken => {}
+                Decision::Reset
+                | Decision::Preroll { .. }
+                | Decision::Play { .. }
+                | Decision::Conceal { .. } => {}
                 Decision::TunedIn { first } => {
                     let ms = self
                         .session
@@ -49,7 +50,7 @@ impl Listener {
                 }
                 Decision::OffAir { reason } => {
                     // What plays next is a beginning, not the end of a hole.
-                    self.voice.silent = false;
+                    self.voice.end();
                     self.output.pause();
                     self.session.events.off_air(reason.as_str());
                     console.note(&format!("off air: {}", reason.as_str().replace('_', " ")));
@@ -71,70 +72,5 @@ impl Listener {
         );
         self.heard |= told.heard;
         self.over |= told.over && self.once;
-    }
-
-    fn decode(&mut self, index: FrameIndex) -> bool {
-        let payload = self.dial.player().and_then(|player| player.payload(index));
-        payload.is_some_and(|payload| {
-            self.voice
-                .decoder
-                .decode(payload, &mut self.voice.block)
-                .is_ok()
-        })
-    }
-
-    /// Brings the decoder to where it would be if it had listened all along; a hole there is a hole, too.
-    fn decode_unheard(&mut self, index: FrameIndex) {
-        if !self.decode(index) {
-            drop(self.voice.decoder.conceal(&mut self.voice.block));
-        }
-    }
-
-    fn play(&mut self, index: FrameIndex) {
-        if !self.decode(index) {
-            let concealment = self
-                .dial
-                .player_mut()
-                .map_or(Concealment::Silence, |player| player.undecodable(index));
-            return self.conceal(index, concealment);
-        }
-        if std::mem::take(&mut self.voice.silent) {
-            fade::fade_in_5ms(&mut self.voice.block);
-        }
-        self.write_block(index);
-    }
-
-    fn conceal(&mut self, index: FrameIndex, concealment: Concealment) {
-        let spoken = match concealment {
-            Concealment::Extrapolate { .. } => {
-                self.voice.decoder.conceal(&mut self.voice.block).is_ok()
-            }
-            Concealment::Silence => false,
-        };
-        if spoken {
-            concealment.apply(&mut self.voice.block);
-            self.write_block(index);
-        } else {
-            let late_us = self.late_us(index);
-            self.output.write_silence(late_us);
-        }
-        self.voice.silent = !spoken || concealment.ends_in_silence();
-    }
-
-    fn write_block(&mut self, index: FrameIndex) {
-        if self.leaving {
-            fade::fade_out_5ms(&mut self.voice.block);
-        }
-        let late_us = self.late_us(index);
-        self.output.write(&mut self.voice.block, late_us);
-    }
-
-    /// How long ago the play time of frame `index` was.
-    fn late_us(&self, index: FrameIndex) -> i64 {
-        let play_time = self
-            .dial
-            .player()
-            .and_then(|player| player.play_time(index));
-        play_time.map_or(0, |at| self.session.clock.now().micros_after(at))
     }
 }

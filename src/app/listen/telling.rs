@@ -1,36 +1,13 @@
 //! What does a listener tell: about its device, to the other nodes, once a second to scripts and to people?
 
-use serde_json::json;
-
 use super::Listener;
 use crate::app::console::{Console, Kind, Status};
 use crate::app::events::{StatsState, stats_json};
 use crate::app::fares::audience;
-use crate::app::speaker::DeviceNews;
 use crate::playout::Statistics;
 use crate::wire::report::Report;
 
 impl Listener {
-    pub(super) fn tell_of_the_device(&mut self, console: &mut dyn Console) {
-        while let Some(news) = self.output.poll_device() {
-            let DeviceNews {
-                state,
-                name,
-                reason,
-            } = &news;
-            let fields = json!({ "state": state, "name": name, "reason": reason });
-            self.session.events.write("device", fields);
-            match (*state, reason) {
-                ("waiting", reason) => console.warn(&format!(
-                    "no sound: {}; it plays as soon as the device is there (another one: --output, lanradio devices)",
-                    reason.as_deref().unwrap_or(name)
-                )),
-                ("lost", _) => console.warn(&format!("the sound device {name} is gone; waiting for it")),
-                _ => console.detail(&format!("playing on {name}")),
-            }
-        }
-    }
-
     /// What others are told of this listener.
     pub(super) fn report(&mut self) {
         let mut statistics = self.statistics();
@@ -64,11 +41,12 @@ impl Listener {
         let heard = player
             .map(|player| (player.buffer(), player.jitter_us()))
             .or(foreign);
+        let in_step = self.output.in_step();
         let state = heard.map_or_else(StatsState::default, |(buffer, jitter_us)| StatsState {
             buffer_ms: buffer.as_millis() as u64,
             jitter_ms: jitter_us as f64 / 1000.0,
-            drift_ppm: None,
-            sync_us: None,
+            drift_ppm: in_step.map(|in_step| in_step.drift_ppm),
+            sync_us: in_step.map(|in_step| in_step.error_us),
             term: player.and_then(|player| player.term()),
         });
         self.session
@@ -100,6 +78,7 @@ impl Listener {
                 held: crate::wire::FRAME * player.buffered_frames() as u32,
                 buffer: player.buffer(),
                 adapts,
+                sync_us: self.output.in_step().map(|in_step| in_step.error_us),
                 statistics: &statistics,
             },
         });

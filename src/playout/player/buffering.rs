@@ -10,6 +10,7 @@ use crate::playout::adaptive::PATIENCE;
 use crate::playout::evidence::Head;
 use crate::playout::servo::JUMP;
 use crate::playout::store::Via;
+use crate::time::ClockMap;
 
 /// Repairs of frames that were due while nothing was heard for this long do not count: nobody was there to ask for them in time.
 const DEAF: Duration = Duration::from_millis(500);
@@ -56,13 +57,47 @@ impl Buffering {
 }
 
 impl Player {
-    /// How long after its due time a frame is played, now.
+    /// How long after its due time a frame is heard, now, but for this listener's own delay. One that adapts is as long as the network needs;
+    /// what the device takes comes on top of that.
     pub fn buffer(&self) -> Duration {
         match (self.config.buffer, &self.buffering.adaptive) {
             (_, Some(adaptive)) => adaptive.current(),
             (BufferChoice::Fixed(buffer), _) => buffer,
             _ => self.station_buffer.unwrap_or(self.config.default_buffer),
         }
+    }
+
+    /// How long after its due time a frame should be heard.
+    fn goal(&self) -> Duration {
+        let buffer_us = i64::try_from(self.buffer().as_micros()).unwrap_or(i64::MAX);
+        let heard_us = buffer_us.saturating_add(self.config.delay_us);
+        let goal = Duration::from_micros(heard_us.max(0) as u64).max(LEAST_WAIT);
+        match self.buffering.adaptive {
+            Some(_) => goal + self.config.lead,
+            None => goal,
+        }
+    }
+
+    /// How long after its due time a frame is played: what the device takes before it is heard.
+    pub(super) fn wait(&self) -> Duration {
+        let goal = self.goal();
+        let early = goal.saturating_sub(self.config.lead);
+        if early >= LEAST_WAIT { early } else { goal }
+    }
+
+    /// How much later than it should this listener is heard, as its device takes longer than the buffer leaves it.
+    pub fn behind(&self) -> Duration {
+        (self.wait() + self.config.lead).saturating_sub(self.goal())
+    }
+
+    /// A sound device takes so long until what is played is heard.
+    pub fn handle_lead(&mut self, lead: Duration) {
+        self.config.lead = lead;
+    }
+
+    /// How much faster than ours the station's clock goes, in parts per million, as far as that is known.
+    pub fn station_ppm(&self) -> f64 {
+        self.timeline.skew_ppm()
     }
 
     /// Whether the next frame is played so much later than the one before that a device runs dry: the clock has moved, or the buffer
@@ -131,16 +166,27 @@ impl Player {
     /// Something that was sent at `station_us` on the station clock came at `arrived`. If that moves the clock, a buffer that adapts
     /// moves against it, so that what is played does not.
     pub(super) fn sample(&mut self, station_us: u64, arrived: Instant) {
-        let before = self.timeline.offset_us();
+        let before = self.timeline.local(station_us);
         self.timeline.handle_sample(station_us, arrived);
+        self.shift(before, station_us);
+    }
+
+    /// This is the station clock, as its leader says; none if that is not known.
+    pub fn handle_clock(&mut self, map: Option<ClockMap>) {
+        let at = self.timeline.station_us(self.now).unwrap_or_default();
+        let before = self.timeline.local(at);
+        self.timeline.set_map(map);
+        self.shift(before, at);
+    }
+
+    fn shift(&mut self, before: Option<Instant>, station_us: u64) {
         let plays = matches!(self.phase, Phase::Playing { .. });
-        if let (Some(before), Some(after), Some(adaptive)) = (
-            before,
-            self.timeline.offset_us(),
-            self.buffering.adaptive.as_mut().filter(|_| plays),
-        ) && after.abs_diff(before) > SHIFT_US
+        let adaptive = self.buffering.adaptive.as_mut().filter(|_| plays);
+        if let (Some(before), Some(after), Some(adaptive)) =
+            (before, self.timeline.local(station_us), adaptive)
+            && after.micros_after(before).unsigned_abs() > SHIFT_US
         {
-            adaptive.handle_shift(after.saturating_sub(before));
+            adaptive.handle_shift(after.micros_after(before));
         }
     }
 

@@ -57,10 +57,26 @@ impl Player {
         self.now = self.now.max(now);
     }
 
-    /// When frame `index` is played, as far as that is known.
+    /// When frame `index` is played, as far as that is known: from then on it takes what the device takes until it is heard.
     pub fn play_time(&self, index: FrameIndex) -> Option<Instant> {
-        let due = self.timeline.local(self.runs.slot(index)?.due_us())?;
-        Some(due + self.buffer())
+        self.plays_at(self.runs.slot(index)?.due_us())
+    }
+
+    /// When the first sample of frame `index` is to be heard.
+    pub fn heard_at(&self, index: FrameIndex) -> Option<Instant> {
+        let due_us = self.runs.slot(index)?.due_us();
+        self.later(due_us, self.wait() + self.config.lead)
+    }
+
+    /// When that is played which is due at `due_us` on the station clock.
+    fn plays_at(&self, due_us: u64) -> Option<Instant> {
+        self.later(due_us, self.wait())
+    }
+
+    /// So long after `due_us`, by the station clock and not by ours.
+    fn later(&self, due_us: u64, by: Duration) -> Option<Instant> {
+        let by_us = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        self.timeline.local(due_us.saturating_add(by_us))
     }
 
     /// Decides all that is due.
@@ -133,7 +149,7 @@ impl Player {
             .runs
             .slot(start)
             .or_else(|| self.runs.slot_past_end(start))?;
-        Some(self.timeline.local(slot.due_us())? + self.buffer())
+        self.plays_at(slot.due_us())
     }
 
     /// Whether decoders start afresh with this frame: where a track starts, not where a run goes on in the middle of one.
@@ -261,15 +277,12 @@ impl Player {
             .and_then(|last| self.play_time(last))
             .map_or(silent_at, |at| at + FRAME);
         // Frames are sent when they are due: what would play later than this is a false promise.
-        silent_at.max(played_at.min(silent_at + self.buffer()))
+        silent_at.max(played_at.min(silent_at + self.wait()))
     }
 
     /// When the programme is over and why, if `next` lies past the end of the last run.
     fn over_at(&self, next: FrameIndex) -> Option<(Instant, OffAirReason)> {
-        let end = self
-            .timeline
-            .local(self.runs.slot_past_end(next)?.due_us())?
-            + self.buffer();
+        let end = self.plays_at(self.runs.slot_past_end(next)?.due_us())?;
         match self.state {
             Some(State::Over(reason)) => Some((end, reason.into())),
             Some(State::Idle) => None,

@@ -76,7 +76,7 @@ impl Player {
     /// The missing frames of those from `from` on that were on air; the ones before `first` are for the decoder alone.
     fn holes(&self, from: FrameIndex, first: FrameIndex, now: Instant) -> Vec<Missing> {
         let tunes_in = matches!(self.phase, Phase::Joining { .. }) && self.awaited.is_none();
-        let overdue_after = OVERDUE_AFTER.min(self.buffer() / 2);
+        let overdue_after = OVERDUE_AFTER.min(self.wait() / 2);
         let overdue = self.index_at(now - overdue_after);
         let told = self.told_next.and_then(|next| next.0.checked_sub(1));
         let latest = self.high.max(overdue).max(told.map(FrameIndex));
@@ -90,7 +90,7 @@ impl Player {
             .filter(|index| is_missing(*index))
             .filter_map(|index| {
                 let play_at = self.play_time(index.max(first))?;
-                let due = play_at - self.buffer();
+                let due = play_at - self.wait();
                 let late_at = due + usual;
                 // Packets overtake each other one by one.
                 let with_others = is_missing(index.plus(1)) || is_missing(index.minus(1));
@@ -112,7 +112,7 @@ impl Player {
     fn usual_delay(&self) -> Duration {
         // If all delays up to some limit are as likely, they differ by a third of that on average.
         let jitter = Duration::from_micros(self.jitter_us());
-        (jitter * 3).min(self.buffer() / 2)
+        (jitter * 3).min(self.wait() / 2)
     }
 
     /// Whether the last run has been played to its end.
@@ -129,7 +129,7 @@ impl Player {
     /// The first frame whose play time has not come at `at`.
     fn first_in_time(&self, at: Instant) -> Option<FrameIndex> {
         self.timeline.offset_us()?;
-        let played = self.index_at(at - self.buffer());
+        let played = self.index_at(at - self.wait());
         // Before the first frame is played, that one is still in time.
         played.map_or_else(|| self.runs.begin(), |played| Some(played.plus(1)))
     }

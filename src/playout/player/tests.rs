@@ -7,5 +7,6 @@ mod forged;
 mod harness;
 mod joining;
 mod leaders;
+mod leading;
 mod repairs;
 mod windows;

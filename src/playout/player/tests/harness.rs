@@ -30,6 +30,7 @@ pub(super) fn config() -> Config {
     Config {
         buffer: BufferChoice::Station,
         default_buffer: BUFFER,
+        ..Config::default()
     }
 }
 

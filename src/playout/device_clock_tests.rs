@@ -1,0 +1,268 @@
+//! A device that takes whole periods and tells of it as sound servers do.
+
+use super::*;
+use crate::station::random::Random;
+
+/// Frames of a period.
+pub(in crate::playout) const PERIOD: u64 = 2_048;
+const RATE: u32 = 48_000;
+/// From the callback until its first frame leaves, in µs.
+pub(in crate::playout) const LATENCY_US: f64 = 110_000.0;
+
+/// How what a device tells is off, in µs.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::playout) enum Noise {
+    /// By this standard deviation, each time anew.
+    White(f64),
+    /// By 30 µs, and now and then by up to this for some seconds.
+    Excursions(f64),
+}
+
+/// A device, which is the truth.
+pub(in crate::playout) struct Device {
+    pub(in crate::playout) slow_ppm: f64,
+    noise: Noise,
+    random: Random,
+    /// Frames that it took, and when the next one leaves.
+    pub(in crate::playout) frames: u64,
+    pub(in crate::playout) leaves_us: f64,
+    latency_us: f64,
+    callbacks: u32,
+    /// The excursion that goes on.
+    excursion_us: f64,
+}
+
+impl Device {
+    pub(in crate::playout) fn new(slow_ppm: f64, noise: Noise, seed: u64) -> Device {
+        Device {
+            slow_ppm,
+            noise,
+            random: Random::new(seed),
+            frames: 0,
+            leaves_us: 5e12 + LATENCY_US,
+            latency_us: LATENCY_US,
+            callbacks: 0,
+            excursion_us: 0.0,
+        }
+    }
+
+    fn unit(&mut self) -> f64 {
+        ((self.random.bits() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    }
+
+    fn normal(&mut self) -> f64 {
+        (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
+    }
+
+    /// When the next callback comes.
+    pub(in crate::playout) fn calls_us(&self) -> f64 {
+        self.leaves_us - self.latency_us
+    }
+
+    /// When frame `frames` leaves, in truth.
+    pub(in crate::playout) fn truth_us(&self, frames: u64) -> f64 {
+        let ahead = frames as f64 - self.frames as f64;
+        self.leaves_us + ahead / f64::from(RATE) * (1e6 + self.slow_ppm)
+    }
+
+    /// The next callback.
+    pub(in crate::playout) fn call(&mut self) -> Tick {
+        self.callbacks += 1;
+        let off_us = match self.noise {
+            Noise::White(sigma) => sigma * self.normal(),
+            Noise::Excursions(most) => {
+                // Once in half a minute; it dies away in some seconds.
+                self.excursion_us *= 0.992;
+                if self.unit() < PERIOD as f64 / f64::from(RATE) / 30.0 {
+                    self.excursion_us = most * (2.0 * self.unit() - 1.0);
+                }
+                self.excursion_us + 30.0 * self.normal()
+            }
+        };
+        let wrong_us = if self.callbacks <= 3 { -25_000.0 } else { 0.0 };
+        // Called when there is room, or a little later.
+        let late_us = -200.0 * self.unit().ln();
+        let tick = Tick {
+            frames: self.frames,
+            called_us: self.calls_us() + late_us,
+            leaves_us: self.leaves_us + off_us + wrong_us,
+        };
+        self.leaves_us = self.truth_us(self.frames + PERIOD);
+        self.frames += PERIOD;
+        tick
+    }
+
+    /// Everything that follows leaves so much later, and callbacks come that much later.
+    pub(in crate::playout) fn stand_still(&mut self, us: f64) {
+        self.leaves_us += us;
+        if us > PAUSE_US {
+            self.callbacks = 0;
+        }
+    }
+
+    /// The way out has become longer, and callbacks come as before.
+    fn lengthen(&mut self, us: f64) {
+        self.leaves_us += us;
+        self.latency_us += us;
+    }
+}
+
+/// What is known from the last time.
+pub(in crate::playout) fn known(slow_ppm: f64) -> Learned {
+    Learned {
+        slow_ppm,
+        sigma_ppm: 3.0,
+    }
+}
+
+fn run(device: &mut Device, clock: &mut DeviceClock, seconds: f64, mut each: impl FnMut(f64, f64)) {
+    let until_us = device.leaves_us + seconds * 1e6;
+    while device.leaves_us < until_us {
+        clock.handle_tick(&device.call());
+        if let Some(leaves_us) = clock.leaves_us(device.frames) {
+            let off_us = leaves_us - device.truth_us(device.frames);
+            each(off_us, clock.slow_ppm() - device.slow_ppm);
+        }
+    }
+}
+
+/// The worst of the last `seconds`, and what the rate is off by at last.
+fn worst(device: &mut Device, clock: &mut DeviceClock, seconds: f64) -> (f64, f64) {
+    let (mut worst_us, mut off_ppm) = (0.0, 0.0);
+    run(device, clock, seconds, |off_us, ppm| {
+        worst_us = f64::max(worst_us, off_us.abs());
+        off_ppm = ppm;
+    });
+    (worst_us, off_ppm)
+}
+
+const NOISES: [Noise; 4] = [
+    Noise::White(100.0),
+    Noise::Excursions(500.0),
+    Noise::Excursions(2_000.0),
+    Noise::Excursions(9_000.0),
+];
+
+#[test]
+fn a_device_that_errs_by_milliseconds_for_seconds_is_known_to_some_ten_microseconds() {
+    for noise in NOISES {
+        for seed in 0..20 {
+            for slow_ppm in [-400.0, -40.0, 0.0, 350.0] {
+                let mut device = Device::new(slow_ppm, noise, seed);
+                let off_ppm = if seed % 2 == 0 { 1.0 } else { 2.0 };
+                let mut clock = DeviceClock::new(RATE, Some(known(slow_ppm + off_ppm)));
+                run(&mut device, &mut clock, 60.0, |_, _| {});
+                let (worst_us, off_ppm) = worst(&mut device, &mut clock, 240.0);
+                let bound_us = match noise {
+                    Noise::White(_) => 100.0,
+                    Noise::Excursions(most) if most <= 500.0 => 200.0,
+                    Noise::Excursions(most) if most <= 2_000.0 => 600.0,
+                    // A machine on which nothing has time left.
+                    Noise::Excursions(_) => 3_000.0,
+                };
+                assert!(
+                    worst_us < bound_us && off_ppm.abs() < 10.0,
+                    "{noise:?} {seed} {slow_ppm}: {worst_us} us, {off_ppm} ppm"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_that_was_never_heard_is_learned_within_a_minute_or_two() {
+    for slow_ppm in [-450.0, -40.0, 40.0, 450.0] {
+        for seed in 0..10 {
+            let mut device = Device::new(slow_ppm, Noise::Excursions(300.0), seed);
+            let mut clock = DeviceClock::new(RATE, None);
+            run(&mut device, &mut clock, 120.0, |_, _| {});
+            let (worst_us, off_ppm) = worst(&mut device, &mut clock, 60.0);
+            assert!(
+                worst_us < 250.0 && off_ppm.abs() < 5.0,
+                "{slow_ppm}, {seed}: {worst_us} us, {off_ppm} ppm"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_is_known_before_the_callbacks_that_count() {
+    let mut device = Device::new(0.0, Noise::White(30.0), 1);
+    let mut clock = DeviceClock::new(RATE, None);
+    for callback in 1..=WRONG as usize + FIRST {
+        assert_eq!(clock.leaves_us(0), None, "{callback}");
+        assert_eq!(clock.latency_us(), None);
+        clock.handle_tick(&device.call());
+    }
+    let off_us = clock.leaves_us(device.frames).unwrap() - device.truth_us(device.frames);
+    assert!(off_us.abs() < 100.0, "{off_us}");
+    let latency_us = clock.latency_us().unwrap();
+    assert!((latency_us - LATENCY_US).abs() < 1_000.0, "{latency_us}");
+}
+
+#[test]
+fn a_device_that_stood_still_is_known_again_after_a_second() {
+    for us in [12_000.0, 45_000.0, 200_000.0, 2e6] {
+        for noise in NOISES {
+            let mut device = Device::new(50.0, noise, 7);
+            let mut clock = DeviceClock::new(RATE, Some(known(50.0)));
+            run(&mut device, &mut clock, 120.0, |_, _| {});
+            device.stand_still(us);
+            run(&mut device, &mut clock, 1.0, |_, _| {});
+            let (worst_us, _) = worst(&mut device, &mut clock, 20.0);
+            let bound_us = match noise {
+                Noise::White(_) => 300.0,
+                Noise::Excursions(most) => 300.0 + most,
+            };
+            assert!(worst_us < bound_us, "{us} {noise:?}: {worst_us} us");
+        }
+    }
+}
+
+#[test]
+fn a_way_that_has_become_longer_is_noticed_within_half_a_minute() {
+    for us in [-20_000.0, 1_000.0, 80_000.0] {
+        let mut device = Device::new(-20.0, Noise::White(50.0), 3);
+        let mut clock = DeviceClock::new(RATE, Some(known(-20.0)));
+        run(&mut device, &mut clock, 60.0, |_, _| {});
+        device.lengthen(us);
+        run(&mut device, &mut clock, 25.0, |_, _| {});
+        let (worst_us, _) = worst(&mut device, &mut clock, 30.0);
+        assert!(worst_us < 300.0, "{us}: {worst_us} us");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_survived() {
+    let mut clock = DeviceClock::new(0, Some(known(1e9)));
+    let odd = [0.0, -1e300, 1e300, f64::MAX, 7.0];
+    for frames in [0, 5, 2, u64::MAX, 0] {
+        for (called_us, leaves_us) in odd.into_iter().zip(odd.into_iter().rev()) {
+            clock.handle_tick(&Tick {
+                frames,
+                called_us,
+                leaves_us,
+            });
+            let _ = (clock.leaves_us(frames), clock.latency_us());
+            assert!(clock.slow_ppm().abs() <= MAX_SKEW_PPM);
+        }
+    }
+}
+
+#[test]
+fn what_is_learned_is_known_at_the_next_beginning() {
+    let mut device = Device::new(80.0, Noise::White(30.0), 4);
+    let mut clock = DeviceClock::new(RATE, None);
+    run(&mut device, &mut clock, 12.0, |_, _| {});
+    assert_eq!(clock.learned(), None);
+    run(&mut device, &mut clock, 60.0, |_, _| {});
+    let learned = clock.learned().unwrap();
+    assert!((learned.slow_ppm - 80.0).abs() < 2.0, "{learned:?}");
+    assert!(learned.sigma_ppm < 5.0, "{learned:?}");
+    let mut device = Device::new(80.0, Noise::White(30.0), 5);
+    let mut clock = DeviceClock::new(RATE, Some(learned));
+    run(&mut device, &mut clock, 1.0, |_, _| {});
+    let (worst_us, off_ppm) = worst(&mut device, &mut clock, 20.0);
+    assert!(worst_us < 150.0, "{worst_us} us");
+    assert!(off_ppm.abs() < 5.0, "{off_ppm} ppm");
+}
