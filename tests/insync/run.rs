@@ -97,6 +97,8 @@ pub(crate) struct Run {
     pub(crate) cpu_percent: Vec<Option<f64>>,
     pub(crate) pace_ppm: f64,
     pub(crate) concealed: u64,
+    /// With the full counts, and the time that devices need to be learned.
+    pub(crate) in_full: bool,
 }
 
 /// The run that all tests judge; none where it cannot be made.
@@ -182,6 +184,7 @@ impl Run {
             cpu_percent,
             pace_ppm: evidence.recording.pace_ppm(),
             concealed: evidence.concealed,
+            in_full: crate::in_full(),
         }
     }
 }
