@@ -39,6 +39,8 @@ const USUAL_LEAD: Duration = Duration::from_millis(200);
 /// What is known of a device is written down when its rate has changed by this much, in ppm, and no more often than this.
 const NEWS_PPM: f64 = 0.5;
 const REMEMBER_EVERY: Duration = Duration::from_secs(60);
+/// The device's clock is compared with ours so often: they differ only where the machine was suspended.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// What the supervisor has to say. What is no news changes what is done, and is not told to people.
 enum Report {
     Opened {
@@ -258,6 +260,7 @@ fn supervise(
     let mut watch = DeviceWatch::new();
     let mut device: Option<OpenDevice> = None;
     let mut remembered = Remembered::new();
+    let mut compare_at = Instant::default();
     loop {
         let now = clock.now();
         let end_at_us = shared.end_at_us.load(Ordering::Relaxed);
@@ -273,7 +276,10 @@ fn supervise(
         }
         if let Some(device) = &device {
             watch.handle_health(now, health_of(&device.health));
-            device.compare_clocks(&clock);
+            if now >= compare_at {
+                compare_at = now + COMPARE_EVERY;
+                device.compare_clocks(&clock);
+            }
             remembered.look(device, shared, now);
         }
         watch.handle_timeout(now);

@@ -32,7 +32,7 @@ const LONG_RING_SECONDS: u32 = 8;
 /// Callbacks that may wait to be looked at: two seconds and more.
 const MAX_STAMPS: usize = 256;
 /// So often both clocks are read to compare them.
-const CLOCK_PAIRS: usize = 8;
+const CLOCK_PAIRS: usize = 4;
 
 /// Which device is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
