@@ -10,7 +10,7 @@
 //! them if there is room for two; but for whole periods, the earliest ones of each second lie on a straight line to 0.1 ms, whatever the
 //! server tells. So the slope is the median of all slopes between such seconds (Theil and Sen) of the last minutes, and the place is the
 //! median, over half a minute, of what the device told beside that slope. Measured against the truth on a server with four streams, two of
-//! them were 27 µs apart (median; 60 µs p90) from 20 s on, and 16 µs (58 µs p90, 110 µs worst) from 40 s on; by a Kalman filter it was
+//! them were 29 µs apart (median; 70 µs p90) from 20 s on, and 16 µs (58 µs p90, 110 µs worst) from 40 s on; by a Kalman filter it was
 //! 46 (149) and 24 (66, 130).
 //!
 //! A median does not see that the device has moved (an underrun, another sink). It has if callbacks and what is told are off by the
