@@ -129,7 +129,7 @@ impl DeviceFeed {
     }
 
     /// Learns what the device has said since it was last asked.
-    fn listen(&mut self) {
+    pub(super) fn listen(&mut self) {
         let offset_us = self.feed.health.clock_offset_us.load(Ordering::Relaxed);
         while let Some(stamps) = self.feed.stamps.try_pop() {
             if offset_us != i64::MIN {

@@ -200,9 +200,15 @@ impl Speaker {
 
     /// What happened to the device since it was last asked.
     pub fn poll_news(&mut self) -> Option<DeviceNews> {
+        // Also while nothing plays: a device that nobody listened to would have to be learned anew.
+        if let Some(open) = &mut self.open {
+            open.listen();
+        }
         loop {
             let news = match self.reports.try_recv().ok()? {
                 Report::Opened { feed, news } => {
+                    // What is known of another device does not hold for this one.
+                    self.shared.slow_ppb.store(i64::MIN, Ordering::Relaxed);
                     self.open = Some(*feed);
                     news
                 }
@@ -286,6 +292,9 @@ fn supervise(
         while let Some(action) = watch.poll_action() {
             if matches!(action, Action::Lost { .. } | Action::Release) {
                 remembered.keep(device.as_ref(), shared);
+            }
+            if matches!(action, Action::Open) {
+                remembered.begin(now);
             }
             let report = perform(
                 action,
@@ -400,6 +409,11 @@ impl Remembered {
             kept_ppm: f64::INFINITY,
             look_at: Instant::default(),
         }
+    }
+
+    /// A device is opened, maybe another one than before.
+    fn begin(&mut self, now: Instant) {
+        (self.kept_ppm, self.look_at) = (f64::INFINITY, now + REMEMBER_EVERY);
     }
 
     /// Writes down what was learned of the device, now and then.

@@ -289,7 +289,7 @@ where
         config,
         move |out: &mut [T], info| {
             let at = info.timestamp();
-            // If nobody looks, the newest are not missed.
+            // What there is no room for is missed: whoever feeds the device looks at them often.
             let _ = tell.try_push(Stamps {
                 frames,
                 called_ns: at.callback.as_nanos() as u64,

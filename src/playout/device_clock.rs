@@ -57,7 +57,7 @@ const STAYS: u64 = 480;
 const LOOK_EVERY: u64 = 48;
 const STAYS_US: f64 = 250.0;
 const SAME: f64 = 0.2;
-/// Without a callback for so long the device stood still, in µs.
+/// Without a callback for so long beside two periods the device stood still, in µs: some devices take a second at a time.
 const PAUSE_US: f64 = 400_000.0;
 
 /// What is known of a device and holds the next time.
@@ -162,7 +162,9 @@ impl DeviceClock {
         let last = self.last.replace(*tick);
         let stood_still = last.is_some_and(|last| {
             let passed_us = tick.called_us - last.called_us;
-            !(0.0..=PAUSE_US).contains(&passed_us) || tick.frames <= last.frames
+            let period_us = tick.frames.saturating_sub(last.frames) as f64 / self.rate_hz * 1e6;
+            let longest_us = PAUSE_US + 2.0 * period_us;
+            !(0.0..=longest_us).contains(&passed_us) || tick.frames <= last.frames
         });
         if stood_still {
             self.forget();
@@ -231,7 +233,7 @@ impl DeviceClock {
     fn follow(&mut self, at_s: f64, called_us: f64, told_us: f64, period_us: f64) {
         let Some(line) = self.line else {
             self.open.push((called_us, told_us));
-            if self.open.len() == FIRST {
+            if self.open.len() == FIRST || at_s >= WINDOW_S {
                 self.begin(at_s);
             }
             return;

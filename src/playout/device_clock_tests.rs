@@ -266,3 +266,24 @@ fn what_is_learned_is_known_at_the_next_beginning() {
     assert!(worst_us < 150.0, "{worst_us} us");
     assert!(off_ppm.abs() < 5.0, "{off_ppm} ppm");
 }
+
+#[test]
+fn a_device_that_takes_a_second_at_a_time_is_known_after_some_callbacks() {
+    let mut clock = DeviceClock::new(RATE, None);
+    let mut known_after = None;
+    for callback in 0..40u64 {
+        let called_us = 5e12 + callback as f64 * 1e6;
+        clock.handle_tick(&Tick {
+            frames: callback * u64::from(RATE),
+            called_us,
+            leaves_us: called_us + 1_000_000.0,
+        });
+        if known_after.is_none() && clock.leaves_us(0).is_some() {
+            known_after = Some(callback);
+        }
+    }
+    assert!(known_after.is_some_and(|n| n <= 4), "{known_after:?}");
+    let off_us = clock.leaves_us(39 * u64::from(RATE)).unwrap() - (5e12 + 40e6);
+    assert!(off_us.abs() < 50.0, "{off_us} us");
+    assert_eq!(clock.moves(), 1);
+}

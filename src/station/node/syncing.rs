@@ -18,6 +18,7 @@ use super::doubting::{Budget, Doubt};
 use super::following::Following;
 use super::roles::Role;
 use crate::station::clock::{Answer, Estimate, StationClock, Sync};
+use crate::station::roster::Peer;
 use crate::time::Instant;
 use crate::wire::control::Message;
 use crate::wire::election::Standing;
@@ -37,7 +38,7 @@ const ASKED_LATELY: Duration = Duration::from_secs(15);
 
 /// What an asker says of the leader's clock.
 #[derive(Clone, Copy, Debug)]
-struct Witness {
+pub(super) struct Witness {
     at: Instant,
     /// So many questions in a row said that it is ahead (positive) or behind.
     apart: i64,
@@ -52,7 +53,7 @@ pub(super) struct Syncing {
     asks: Option<NodeId>,
     times: Budget,
     /// Of those that ask this leader.
-    witnesses: BTreeMap<NodeId, Witness>,
+    pub(super) witnesses: BTreeMap<NodeId, Witness>,
 }
 
 impl Default for Syncing {
@@ -154,14 +155,16 @@ impl Node {
         };
         let (now, term) = (self.latest, lead.term);
         let received_us = lead.clock.station_us(arrived);
-        let is_known = self.roster.peers().any(|(_, peer)| peer.addr == from);
-        if probe.station != self.config.station || !is_known {
+        // Whoever asks in many names is one witness.
+        let by_addr = |(id, peer): (NodeId, &Peer)| (peer.addr == from).then_some(id);
+        let asker = self.roster.peers().find_map(by_addr);
+        let Some(asker) = asker.filter(|_| probe.station == self.config.station) else {
             return self.refuse(Doubt::Asker, Some(from));
-        }
+        };
         if !self.syncing.times.spend(now) {
             return;
         }
-        self.hear_witness(probe.node, probe.apart_us.unwrap_or_default());
+        self.hear_witness(asker, probe.apart_us.unwrap_or_default());
         if self.is_apart(APART_TIMES) {
             return self.resign_as_its_clock_jumped();
         }

@@ -278,3 +278,34 @@ fn a_leader_whose_clock_has_jumped_by_what_most_say_lets_another_one_lead() {
         assert_eq!(has_resigned, resigns, "{apart_ms:?} ms, {questions} times");
     }
 }
+
+#[test]
+fn one_node_in_many_names_is_one_witness() {
+    let mut bench = Bench::with_tracks(config(), &[500]);
+    bench.run_until(at_ms(1_000));
+    let standing = Standing {
+        standby: true,
+        eligible: true,
+        complete: true,
+        ..Standing::default()
+    };
+    for host in 4..6u8 {
+        let node = NodeId(u64::from(host) << 32);
+        let hello = Message::Hello(hello_of(node, Some(STATION), standing));
+        let now = bench.now;
+        bench.node.handle_control(addr(host), &hello, now, now);
+    }
+    for number in 0..100 {
+        let probe = Message::Probe(Probe {
+            station: STATION,
+            node: NodeId(number << 32 | 1),
+            number,
+            apart_us: Some(1_000_000),
+        });
+        let now = bench.now;
+        bench.node.handle_control(addr(4), &probe, now, now);
+        bench.drain();
+    }
+    assert!(bench.node.term().is_some(), "it leads on");
+    assert_eq!(bench.node.syncing.witnesses.len(), 1);
+}
