@@ -44,7 +44,11 @@ impl DeviceMemory {
         let folder = unit
             .filter(|path| path.is_absolute())
             .or_else(|| of("XDG_STATE_HOME").map(|path| path.join("lanradio")))
-            .or_else(|| of("HOME").map(|path| path.join(".local/state/lanradio")));
+            // A user without a home (`nobody`) gets none from us.
+            .or_else(|| {
+                let home = of("HOME").filter(|path| path.is_dir());
+                home.map(|path| path.join(".local/state/lanradio"))
+            });
         DeviceMemory { folder }
     }
 
