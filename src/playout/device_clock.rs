@@ -1,23 +1,29 @@
 //! When does a sample that is written now leave the sound device?
 //!
 //! With each callback the device tells how many samples it has taken and when the next one will leave (cpal's `playback`). A device
-//! is a straight line: so many samples a second, from some instant on. What it tells is not as straight. Measured on PulseAudio: the
-//! first three callbacks are wrong by 25 ms; later ones by 30 µs when nothing else happens, but by 0.3 to 2 ms for the first ten seconds and,
-//! under load, for five to ten seconds on end, all in the same direction, as the server's own smoothing has a memory of that length.
-//! A line through that has a wrong slope, and means over less than that are wrong themselves.
+//! is a straight line: so many samples a second, from some instant on. What it tells is not as straight. Measured on PulseAudio, against
+//! what was recorded: the first three callbacks are wrong by 25 ms; the next ones tell the truth to 0.1 ms; later ones do, too, to
+//! 30 µs, but whenever a stream begins or the machine is busy, what is told goes astray by 0.3 to 3 ms, and comes back within ten
+//! seconds, as the server's own smoothing has a memory of that length.
+//!
+//! What is astray moves. So a second of callbacks counts the less the more what is told changes within it, and from the second before;
+//! and what is far from the line then counts hardly at all (`line`). The first callbacks are an anchor that holds until enough others
+//! have stood still.
 //!
 //! When callbacks come is another matter. They come as soon as there is room for a period, or later, or with the one before
-//! them if there is room for two; but for whole periods, the earliest ones of each second lie on a straight line to 0.1 ms, whatever the
-//! server tells. So the slope is the median of all slopes between such seconds (Theil and Sen) of the last minutes, and the place is the
-//! median, over half a minute, of what the device told beside that slope. Measured against the truth on a server with four streams, two of
-//! them were 29 µs apart (median; 70 µs p90) from 20 s on, and 16 µs (58 µs p90, 110 µs worst) from 40 s on; by a Kalman filter it was
-//! 46 (149) and 24 (66, 130).
+//! them if there is room for two; but for whole periods, the earliest ones of each second lie on a straight line to 0.1 ms, to 0.5 ms on
+//! a busy machine, whatever the server tells. So the slope is that of two parallel lines, through what is told and through the
+//! earliest callbacks. How well that works is measured in `tests/insync`, by a recording of four devices.
 //!
-//! A median does not see that the device has moved (an underrun, another sink). It has if callbacks and what is told are off by the
-//! same, or if what is told stays at another place for longer than any disturbance does. After a pause of callbacks everything begins
-//! anew but for the slope.
+//! A stream that ran empty begins anew: its first callback says that nothing is queued. Until those after it are known it goes on where
+//! it was. If the device moves without saying so (another sink), callbacks and what is told are off by the same, or what is told stays at
+//! another place for longer than any disturbance does. After a pause of callbacks everything begins anew but for the slope.
+
+mod line;
 
 use std::collections::VecDeque;
+
+use line::{Line, Window};
 
 /// Callbacks after a beginning that are wrong, and those after them that the line begins with.
 const WRONG: u32 = 3;
@@ -25,21 +31,22 @@ const FIRST: usize = 5;
 /// Callbacks are looked at by windows of so many seconds, of which so many are remembered.
 const WINDOW_S: f64 = 1.0;
 const WINDOWS: usize = 100;
-/// Of these, so many tell the place: the farther back, the more a slope that is not quite right moves it.
-const TOLD_WINDOWS: usize = 30;
-/// A slope is measured over no less than this.
-const LEAST_SPAN_S: f64 = 8.0;
-/// What is told in so many first windows is forgotten when there are so many others: servers have to settle.
-const UNSETTLED: u32 = 8;
-const SETTLED: u32 = 3;
-/// When there are all, the slope is measured with each so many.
+/// When there are all, the line is drawn anew with each so many.
 const LATER_EVERY: u32 = 5;
+/// Standard deviation of what is told in a window while nothing disturbs it, in µs; how much of the range in which most of it lies
+/// comes on top, beside the change from the window before; and that of the first callbacks.
+const TOLD_US: f64 = 25.0;
+const OF_RANGE: f64 = 0.5;
+const FIRST_US: f64 = 100.0;
+/// That of what is told after the device has moved without a beginning.
+const MOVED_SIGMA_US: f64 = 300.0;
 /// A callback that is more than this earlier than the line, in µs, is a period early.
 const EARLY_US: f64 = 5_000.0;
-/// Two earliest callbacks lie on a line to this standard deviation, in µs.
-const CALLED_US: f64 = 200.0;
+/// A stream that tells that less than this is queued, and usually much more, has begun anew, in µs.
+const EMPTY_US: f64 = 500.0;
+const QUEUED_US: f64 = 10.0 * EMPTY_US;
 /// Standard deviation of a device's skew if it was never heard, and at least if it was: it may have been colder, in ppm.
-const FIRST_SKEW_PPM: f64 = 120.0;
+const FIRST_SKEW_PPM: f64 = 60.0;
 const KNOWN_SKEW_PPM: f64 = 5.0;
 /// No device is farther from its nominal rate, in ppm.
 pub const MAX_SKEW_PPM: f64 = 500.0;
@@ -69,6 +76,16 @@ pub struct Learned {
     pub sigma_ppm: f64,
 }
 
+impl Learned {
+    /// The same, known no better than this.
+    fn at_least(self, sigma_ppm: f64) -> Learned {
+        Learned {
+            sigma_ppm: self.sigma_ppm.max(sigma_ppm),
+            ..self
+        }
+    }
+}
+
 /// What a device says at a callback; instants in µs of the local clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tick {
@@ -80,34 +97,12 @@ pub struct Tick {
     pub leaves_us: f64,
 }
 
-/// A second of callbacks. Instants are less what the frames before would have lasted at the nominal rate, in µs since the beginning.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    /// Its middle, in seconds of frames.
-    at_s: f64,
-    /// The earliest callback.
-    called_us: f64,
-    /// The median of what was told.
-    told_us: f64,
-}
-
-/// Where frames leave: a straight line. Instants as in a window.
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    at_s: f64,
-    leaves_us: f64,
-    /// When the earliest callbacks come.
-    called_us: f64,
-    slow_ppm: f64,
-    sigma_ppm: f64,
-}
-
 /// How one device takes its samples. See the module.
 #[derive(Clone, Debug)]
 pub struct DeviceClock {
     rate_hz: f64,
-    /// What is known of the skew without its callbacks: the skew, and its standard deviation.
-    skew: (f64, f64),
+    /// What is known of the skew without its callbacks.
+    skew: Learned,
     /// The first callback: from there on all is counted.
     origin: Option<Tick>,
     last: Option<Tick>,
@@ -115,8 +110,8 @@ pub struct DeviceClock {
     ticks: u32,
     line: Option<Line>,
     windows: VecDeque<Window>,
-    /// The slope, as last measured by all windows.
-    measured_ppm: Option<f64>,
+    /// The stream has begun anew, and where is not known yet.
+    is_anew: bool,
     /// Windows since the beginning, and of the one that is not over: its beginning, and each callback: when it came, and what it told.
     seen: u32,
     from_s: f64,
@@ -133,9 +128,13 @@ pub struct DeviceClock {
 impl DeviceClock {
     /// A device with this nominal rate, and what was known of it when it was last heard.
     pub fn new(rate_hz: u32, learned: Option<Learned>) -> DeviceClock {
-        let skew = learned.map_or((0.0, FIRST_SKEW_PPM), |learned| {
-            let sigma_ppm = (2.0 * learned.sigma_ppm).clamp(KNOWN_SKEW_PPM, FIRST_SKEW_PPM);
-            (clamped(learned.slow_ppm), sigma_ppm)
+        let never = Learned {
+            slow_ppm: 0.0,
+            sigma_ppm: FIRST_SKEW_PPM,
+        };
+        let skew = learned.map_or(never, |learned| Learned {
+            slow_ppm: clamped(learned.slow_ppm),
+            sigma_ppm: (2.0 * learned.sigma_ppm).clamp(KNOWN_SKEW_PPM, FIRST_SKEW_PPM),
         });
         DeviceClock {
             rate_hz: f64::from(rate_hz.max(1)),
@@ -145,7 +144,7 @@ impl DeviceClock {
             ticks: 0,
             line: None,
             windows: VecDeque::with_capacity(WINDOWS + 1),
-            measured_ppm: None,
+            is_anew: false,
             seen: 0,
             from_s: 0.0,
             open: Vec::new(),
@@ -169,11 +168,15 @@ impl DeviceClock {
         if stood_still {
             self.forget();
         }
+        let latency_us = (tick.leaves_us - tick.called_us).max(0.0);
+        if latency_us < EMPTY_US && self.latency_us.is_some_and(|usual_us| usual_us > QUEUED_US) {
+            (self.ticks, self.is_anew) = (0, true);
+            self.open.clear();
+        }
         self.ticks = self.ticks.saturating_add(1);
         if self.ticks <= WRONG {
             return;
         }
-        let latency_us = (tick.leaves_us - tick.called_us).max(0.0);
         let before_us = *self.latency_us.get_or_insert(latency_us);
         self.latency_us = Some(before_us + (latency_us - before_us) / RECENT as f64);
         let origin = *self.origin.get_or_insert(*tick);
@@ -191,21 +194,18 @@ impl DeviceClock {
         let (line, origin) = (self.line?, self.origin?);
         let at_s = (frames as f64 - origin.frames as f64) / self.rate_hz;
         let nominal_us = origin.called_us + at_s * 1e6;
-        Some(nominal_us + line.leaves_us + (at_s - line.at_s) * line.slow_ppm)
+        Some(nominal_us + line.leaves_us + line.drifted_us(at_s))
     }
 
     /// How much slower than nominal the device is, in ppm: each sample lasts so much longer.
     pub fn slow_ppm(&self) -> f64 {
-        self.line.map_or(self.skew.0, |line| line.slow_ppm)
+        self.line.map_or(self.skew, |line| line.skew).slow_ppm
     }
 
     /// What is known of the device and will hold the next time; none while that is not much.
     pub fn learned(&self) -> Option<Learned> {
         let line = self.line.filter(|_| self.seen >= KNOWN_AFTER)?;
-        Some(Learned {
-            slow_ppm: line.slow_ppm,
-            sigma_ppm: line.sigma_ppm,
-        })
+        Some(line.skew)
     }
 
     /// How long after a callback the first frame that it takes leaves, in µs; none while that is not known.
@@ -220,25 +220,25 @@ impl DeviceClock {
 
     fn forget(&mut self) {
         if let Some(learned) = self.learned() {
-            self.skew = (learned.slow_ppm, learned.sigma_ppm.max(KNOWN_SKEW_PPM));
+            self.skew = learned.at_least(KNOWN_SKEW_PPM);
         }
         (self.origin, self.line, self.latency_us) = (None, None, None);
         (self.ticks, self.seen, self.from_s, self.elsewhere) = (0, 0, 0.0, 0);
-        self.measured_ppm = None;
+        self.is_anew = false;
         self.windows.clear();
         self.open.clear();
         self.recent.clear();
     }
 
     fn follow(&mut self, at_s: f64, called_us: f64, told_us: f64, period_us: f64) {
-        let Some(line) = self.line else {
+        let Some(line) = self.line.filter(|_| !self.is_anew) else {
             self.open.push((called_us, told_us));
-            if self.open.len() == FIRST || at_s >= WINDOW_S {
+            if self.open.len() == FIRST || (self.line.is_none() && at_s >= WINDOW_S) {
                 self.begin(at_s);
             }
             return;
         };
-        let drifted_us = (at_s - line.at_s) * line.slow_ppm;
+        let drifted_us = line.drifted_us(at_s);
         let expected_us = line.called_us + drifted_us;
         let called_us = in_period(called_us, expected_us, period_us);
         self.open.push((called_us, told_us));
@@ -250,110 +250,77 @@ impl DeviceClock {
         if let Some(moved_us) = self.moved(off_us, period_us) {
             self.begin_elsewhere(at_s, line, moved_us);
         } else if at_s - self.from_s >= WINDOW_S {
-            self.close(at_s);
-            self.line = self.fit();
+            self.close(at_s, line);
+            // When there are all, the line hardly changes any more.
+            if self.windows.len() < WINDOWS || self.seen.is_multiple_of(LATER_EVERY) {
+                self.line = Some(Line::through(&self.windows, line, self.skew));
+            }
         }
     }
 
     /// The line begins with the first callbacks.
     fn begin(&mut self, at_s: f64) {
-        let called_us = earliest(self.open.iter().map(|(called_us, _)| *called_us));
-        let told_us = median(self.open.iter().map(|(_, told_us)| *told_us));
-        self.moves += 1;
-        self.line = Some(Line {
+        let line = Line {
             at_s,
-            leaves_us: told_us,
-            called_us,
-            slow_ppm: self.skew.0,
-            sigma_ppm: self.skew.1,
-        });
+            leaves_us: median(self.open.iter().map(|(_, told_us)| *told_us)),
+            called_us: earliest(self.open.iter().map(|(called_us, _)| *called_us)),
+            skew: self.skew,
+        };
+        self.begin_with(line, FIRST_US);
     }
 
-    /// The device is elsewhere, by so much: what was told before does not count any more, the skew does.
+    /// The device is elsewhere, by so much: what was told before does not count any more.
     fn begin_elsewhere(&mut self, at_s: f64, line: Line, moved_us: f64) {
         let called = self.recent.iter().map(|(_, called_off_us)| *called_off_us);
-        let drifted_us = (at_s - line.at_s) * line.slow_ppm;
-        self.line = Some(Line {
-            at_s,
-            leaves_us: line.leaves_us + drifted_us + moved_us,
-            called_us: line.called_us + drifted_us + earliest(called),
-            ..line
-        });
-        self.skew = (line.slow_ppm, line.sigma_ppm.max(KNOWN_SKEW_PPM));
+        let mut line = line.at(at_s);
+        line.leaves_us += moved_us;
+        line.called_us += earliest(called);
+        self.begin_with(line, MOVED_SIGMA_US);
+    }
+
+    /// All begins anew, but for the skew, if there was one.
+    fn begin_with(&mut self, line: Line, told_sigma_us: f64) {
+        if let Some(before) = self.line {
+            self.skew = before.skew.at_least(KNOWN_SKEW_PPM);
+        }
+        let skew = self.skew;
+        self.line = Some(Line { skew, ..line });
         self.moves += 1;
-        (self.from_s, self.elsewhere, self.measured_ppm) = (at_s, 0, None);
+        (self.from_s, self.elsewhere, self.is_anew) = (line.at_s, 0, false);
         self.windows.clear();
+        self.windows.push_back(Window {
+            at_s: line.at_s,
+            called_us: line.called_us,
+            told_us: line.leaves_us,
+            told_sigma_us,
+        });
         self.open.clear();
         self.recent.clear();
     }
 
     /// A second is over.
-    fn close(&mut self, at_s: f64) {
+    fn close(&mut self, at_s: f64, line: Line) {
         if self.windows.len() == WINDOWS {
             self.windows.pop_front();
         }
+        let middle_s = (self.from_s + at_s) / 2.0;
+        let mut told: Vec<f64> = self.open.iter().map(|(_, told_us)| *told_us).collect();
+        told.sort_by(f64::total_cmp);
+        let few = told.len() / 10;
+        let range_us = told[told.len() - 1 - few] - told[few];
+        let told_us = told[told.len() / 2];
+        let changed_us = self.windows.back().map_or(0.0, |before| {
+            told_us - before.told_us - line.skew.slow_ppm * (middle_s - before.at_s)
+        });
         self.windows.push_back(Window {
-            at_s: (self.from_s + at_s) / 2.0,
+            at_s: middle_s,
             called_us: earliest(self.open.iter().map(|(called_us, _)| *called_us)),
-            told_us: median(self.open.iter().map(|(_, told_us)| *told_us)),
+            told_us,
+            told_sigma_us: TOLD_US + changed_us.abs() + OF_RANGE * range_us,
         });
         self.seen = self.seen.saturating_add(1);
         self.from_s = at_s;
         self.open.clear();
-    }
-
-    /// The line through all windows.
-    fn fit(&mut self) -> Option<Line> {
-        let (first, last) = (*self.windows.front()?, *self.windows.back()?);
-        let span_s = last.at_s - first.at_s;
-        let (known_ppm, known_sigma) = self.skew;
-        let (mut slow_ppm, mut sigma_ppm) = (known_ppm, known_sigma);
-        if span_s >= LEAST_SPAN_S {
-            let measured_ppm = match self.measured_ppm {
-                // It hardly changes any more, and costs more than all else.
-                Some(ppm) if !self.seen.is_multiple_of(LATER_EVERY) => ppm,
-                _ => self.slope(span_s / 2.0),
-            };
-            self.measured_ppm = Some(measured_ppm).filter(|_| self.windows.len() == WINDOWS);
-            let sigma = CALLED_US / span_s;
-            let [known, measured] = [known_sigma, sigma].map(|sigma| 1.0 / (sigma * sigma));
-            slow_ppm = (known_ppm * known + measured_ppm * measured) / (known + measured);
-            sigma_ppm = (known + measured).sqrt().recip();
-        }
-        let slow_ppm = clamped(slow_ppm);
-        let at_end = |window: &Window, us: f64| us + (last.at_s - window.at_s) * slow_ppm;
-        let called = self.windows.iter();
-        let called_us = median(called.map(|window| at_end(window, window.called_us)));
-        let unsettled = match self.seen {
-            seen if seen >= UNSETTLED + SETTLED => UNSETTLED,
-            _ => 0,
-        };
-        let gone = self.seen - self.windows.len() as u32;
-        let settled = self
-            .windows
-            .iter()
-            .skip(unsettled.saturating_sub(gone) as usize);
-        let told = settled.rev().take(TOLD_WINDOWS);
-        let told = told.map(|window| at_end(window, window.told_us));
-        Some(Line {
-            at_s: last.at_s,
-            leaves_us: median(told),
-            called_us,
-            slow_ppm,
-            sigma_ppm,
-        })
-    }
-
-    /// The median of the slopes between windows that are so far apart, in ppm.
-    fn slope(&self, apart_s: f64) -> f64 {
-        let slopes = self.windows.iter().enumerate().flat_map(|(n, later)| {
-            let before = self.windows.iter().take(n);
-            let before = before.take_while(move |before| later.at_s - before.at_s >= apart_s);
-            before.map(move |before| {
-                (later.called_us - before.called_us) / (later.at_s - before.at_s)
-            })
-        });
-        median(slopes)
     }
 
     /// By how much the device has moved, if it has: see the module.

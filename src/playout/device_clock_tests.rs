@@ -100,6 +100,22 @@ impl Device {
         }
     }
 
+    /// It ran empty, and begins anew after so long: it asks three times at once for what it holds, and tells each time too little.
+    fn run_empty(&mut self, us: f64) -> Vec<Tick> {
+        let called_us = self.leaves_us + us;
+        let first = self.frames;
+        self.frames += 3 * PERIOD;
+        self.leaves_us = called_us + 3.0 * PERIOD as f64 / f64::from(RATE) * 1e6;
+        self.latency_us = self.leaves_us - called_us - 1_000.0;
+        let tick = |n: u64| Tick {
+            frames: first + n * PERIOD,
+            called_us: called_us + 50.0 * n as f64,
+            leaves_us: called_us + (n * PERIOD) as f64 / f64::from(RATE) * 1e6
+                - 20_000.0 * n as f64,
+        };
+        (0..3).map(tick).collect()
+    }
+
     /// The way out has become longer, and callbacks come as before.
     fn lengthen(&mut self, us: f64) {
         self.leaves_us += us;
@@ -216,6 +232,64 @@ fn a_device_that_stood_still_is_known_again_after_a_second() {
             };
             assert!(worst_us < bound_us, "{us} {noise:?}: {worst_us} us");
         }
+    }
+}
+
+#[test]
+fn a_stream_that_ran_empty_is_known_again_with_the_callbacks_after_the_first_three() {
+    for us in [3_000.0, 40_000.0, 150_000.0] {
+        for noise in NOISES {
+            let mut device = Device::new(50.0, noise, 7);
+            let mut clock = DeviceClock::new(RATE, Some(known(50.0)));
+            run(&mut device, &mut clock, 120.0, |_, _| {});
+            let (moves, before_us) = (clock.moves(), clock.leaves_us(device.frames).unwrap());
+            let frames = device.frames;
+            for tick in device.run_empty(us) {
+                clock.handle_tick(&tick);
+                let off_us = clock.leaves_us(frames).unwrap() - before_us;
+                assert!(
+                    off_us.abs() < 1.0,
+                    "what is not known yet moves nothing: {off_us} us"
+                );
+            }
+            for _ in 0..FIRST {
+                clock.handle_tick(&device.call());
+            }
+            assert_eq!(clock.moves(), moves + 1);
+            let (worst_us, _) = worst(&mut device, &mut clock, 5.0);
+            let bound_us = match noise {
+                Noise::White(_) => 200.0,
+                // It may begin within one.
+                Noise::Excursions(most) => 200.0 + most,
+            };
+            assert!(worst_us < bound_us, "{us} {noise:?}: {worst_us} us");
+        }
+    }
+}
+
+#[test]
+fn what_is_told_in_the_first_ten_seconds_may_go_astray() {
+    for (most_us, seed) in [(-2_500.0, 1), (1_500.0, 2), (800.0, 3)] {
+        let mut device = Device::new(-60.0, Noise::White(20.0), seed);
+        let mut clock = DeviceClock::new(RATE, Some(known(-61.0)));
+        let began_us = device.leaves_us;
+        let mut worst_us = 0.0;
+        while device.leaves_us < began_us + 25e6 {
+            let mut tick = device.call();
+            // As sound servers do: right at first, astray within three seconds, and back in ten.
+            let at_s = (device.leaves_us - began_us) / 1e6;
+            tick.leaves_us += match at_s {
+                at_s if at_s < 0.8 => 0.0,
+                at_s if at_s < 3.0 => most_us * (at_s - 0.8) / 2.2,
+                at_s if at_s < 10.0 => most_us * (10.0 - at_s) / 7.0,
+                _ => 0.0,
+            };
+            clock.handle_tick(&tick);
+            if let Some(leaves_us) = clock.leaves_us(device.frames) {
+                worst_us = f64::max(worst_us, (leaves_us - device.truth_us(device.frames)).abs());
+            }
+        }
+        assert!(worst_us < 200.0, "{most_us}: {worst_us} us");
     }
 }
 

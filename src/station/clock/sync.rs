@@ -264,6 +264,14 @@ impl Sync {
             .is_some_and(|known| known.sigma_us < SURE_US)
     }
 
+    /// Whether it has been learned that well. Answers that contradict it do not change that: they may speak of the leader's clock, and
+    /// then somebody has to be there to lead on.
+    pub fn is_learned(&self, now: Instant) -> bool {
+        self.filter
+            .estimate(now)
+            .is_some_and(|known| known.sigma_us < SURE_US)
+    }
+
     /// Standard deviation of this leader's rate against the founder's, in ppm.
     pub fn rate_sigma_ppm(&self) -> f64 {
         self.rate_sigma_ppm

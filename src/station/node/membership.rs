@@ -227,7 +227,10 @@ impl Node {
         self.held_to = held_to;
         self.standing = Standing {
             standby: self.config.standby,
-            eligible: self.config.standby && !self.deaf && self.holds_next(next, frames),
+            eligible: self.config.standby
+                && !self.deaf
+                && self.has_learned_clock()
+                && self.holds_next(next, frames),
             complete: holds_all,
             priority: self.config.priority,
             age_s: u32::try_from(self.latest.since(self.born).as_secs()).unwrap_or(u32::MAX),

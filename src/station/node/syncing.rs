@@ -95,6 +95,12 @@ impl Node {
             .flatten()
     }
 
+    /// Whether it has learned the station clock well enough to be an heir (PROTOCOL, "HEIRS").
+    pub(super) fn has_learned_clock(&self) -> bool {
+        let is_ours = self.syncing.of == Some(self.config.station);
+        is_ours && self.syncing.sync.is_learned(self.latest)
+    }
+
     /// Whether the packets of the leader tell nothing of the time, as its clock has jumped.
     pub(super) fn is_leader_doubted(&self) -> bool {
         self.syncing.sync.is_leader_doubted()
