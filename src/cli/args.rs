@@ -66,7 +66,8 @@ pub enum Command {
     ///
     /// The figures count since each node was started: frames (20 ms) received, repaired (lost by the network and had in time from
     /// another node or the node's own copy), late (came after their time: a longer --buffer helps), lost (never came: look at
-    /// Wi-Fi, cable, switch), concealed (heard as a hole). "now" is about the ten seconds before the node's last report.
+    /// Wi-Fi, cable, switch), concealed (heard as a hole). "sync" is how much later (+) or earlier (-) than it should what is heard
+    /// leaves the sound device (for files and pipes: is written), "now" is about the ten seconds before the node's last report.
     #[command(before_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
     /// End the programme for everybody.
