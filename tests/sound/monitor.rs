@@ -41,6 +41,10 @@ fn faults_of_the_sender() -> Vec<String> {
     if !stats.iter().any(|line| is_told_by(line, status)) {
         faults.push(format!("in the status, and in no event: {status:?}"));
     }
+    // The first status line comes before there is anything to tell, the next one 10 s later.
+    if !sender.stderr.contains("  sync ") {
+        faults.push(format!("no sync in the status line: {}", sender.stderr));
+    }
     let (opened, tuned_in) = (named(&events, "device"), named(&events, "tuned_in"));
     if opened.first().map(|event| event["state"].clone()) != Some("opened".into()) {
         faults.push(format!("devices: {opened:?}"));

@@ -135,6 +135,7 @@ impl Sender<'_> {
         let Some(playing) = self.member.node.playing() else {
             return;
         };
+        let in_step = self.monitor.as_ref().and_then(Monitor::in_step);
         let ahead = self.taken.saturating_sub(self.member.node.frames_sent());
         console.status(&Status {
             title: &sanitize(&title_of(&playing.title, &playing.artist)),
@@ -146,6 +147,7 @@ impl Sender<'_> {
                 sent: self.member.node.frames_sent(),
                 ahead: FRAME * ahead as u32,
                 encoded: self.packets.is_none(),
+                sync_us: in_step.map(|in_step| in_step.error_us),
             },
         });
     }
