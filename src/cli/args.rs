@@ -94,7 +94,7 @@ pub struct SendArgs {
     /// Effort of the encoder, 0 to 10.
     #[arg(long, env = "LANRADIO_COMPLEXITY", value_name = "0..10", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=10))]
     pub complexity: u8,
-    /// Play here, too, on the default sound device, in step with the listeners.
+    /// Play here, too, on the default sound device, in step with the listeners (on another one: lanradio listen --output beside it).
     #[arg(long, env = "LANRADIO_LISTEN", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub listen: bool,
     /// What all commands share.

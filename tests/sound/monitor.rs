@@ -19,6 +19,23 @@ fn what_is_sent_is_played_on_the_senders_own_device_too() {
     }
 }
 
+#[test]
+fn a_sender_without_a_sound_device_says_how_to_do_without_it_and_sends() {
+    if !has_sound_server() {
+        return;
+    }
+    let (studio, server) = (Studio::new(), Server::prepare());
+    studio.tone("tone.wav", 3_000, HERTZ);
+    let sender = start(&studio, &server, 1, "send tone.wav --listen --events -");
+    let sender = sender.finish().exits(0);
+    let sent = named(&sender.events(), "stats").pop().unwrap()["sent"].clone();
+    assert_eq!(sent, 151);
+    // `send` has no --output.
+    sender
+        .says(&["no sound: ", "without --listen", "lanradio listen --output"])
+        .says_not(&["another one: --output"]);
+}
+
 fn faults_of_the_sender() -> Vec<String> {
     let (studio, server) = (Studio::new(), Server::start());
     studio.tone("tone.wav", 20_000, HERTZ);
