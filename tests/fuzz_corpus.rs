@@ -18,7 +18,7 @@ use lanradio::wire::ids::Numbering;
 use lanradio::wire::media::{Flags, HEADER_BYTES, MAX_PAYLOAD_BYTES, MediaPacket};
 use lanradio::wire::probe::{Probe, Time};
 use lanradio::wire::repair::{Nack, Repair};
-use lanradio::wire::report::{Bursts, Lately, NodeReport, RepairTimes, Report};
+use lanradio::wire::report::{Bursts, Lately, NodeReport, RepairTimes, Report, Timing};
 use lanradio::wire::rtcp;
 use lanradio::wire::{
     FrameIndex, NodeId, PlanDigest, RtpTimestamp, Slot, StationId, Term, TrackId,
@@ -254,6 +254,10 @@ fn control_seeds() -> Vec<Vec<u8>> {
                 }),
                 buffer_ms: 500,
                 replica_percent: 99,
+                timing: Some(Timing {
+                    sync_us: -40,
+                    drift_ppb: 12_340,
+                }),
                 ..Report::default()
             },
         }))

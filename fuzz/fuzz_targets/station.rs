@@ -16,7 +16,7 @@ use lanradio::wire::media::{Flags, MediaPacket};
 use lanradio::wire::probe::{Probe, Time};
 use lanradio::wire::repair::Nack;
 use lanradio::wire::report::{
-    BURST_CLASSES, Bursts, Lately, NodeReport, RepairTimes, Report, Totals,
+    BURST_CLASSES, Bursts, Lately, NodeReport, RepairTimes, Report, Timing, Totals,
 };
 use lanradio::wire::{FrameIndex, NodeId, PlanDigest, Slot, StationId, Term, TrackId};
 
@@ -573,6 +573,10 @@ fn report(number: u64) -> Report {
         jitter_us: high,
         buffer_ms: low,
         replica_percent: low as u8,
+        timing: Some(Timing {
+            sync_us: low as i32,
+            drift_ppb: high as i32,
+        }),
     }
     .bounded()
 }

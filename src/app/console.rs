@@ -49,7 +49,7 @@ pub struct Audience {
 /// The part of the status in which the commands differ.
 #[derive(Clone, Debug)]
 pub enum Kind<'a> {
-    /// `send`: frames sent, and how far the encoder is ahead.
+    /// `send`: frames sent, how far the encoder is ahead, and how what is heard here is in step.
     Send {
         /// Frames sent.
         sent: u64,
@@ -57,6 +57,9 @@ pub enum Kind<'a> {
         ahead: Duration,
         /// The encoder has nothing more to do.
         encoded: bool,
+        /// How much later than it should what is heard leaves the device, in microseconds; none where it is not known, and
+        /// without `--listen`.
+        sync_us: Option<f64>,
     },
     /// `listen`: how full the buffer is, and the counters.
     Listen {

@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::console::{Console, title_of};
 use super::describe;
 use super::error::AppError;
-use super::figures;
+use super::figures::{self, of_signed_ms};
 use super::session::{CommonConfig, Session};
 use crate::io::http_client::{self, Job};
 use crate::io::sockets::Join;
@@ -106,13 +106,14 @@ fn ask_leader(
 }
 
 /// The columns of the table of nodes. The first one marks those that suffer.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "",
     "node",
     "role",
     "rank",
     "replica",
     "buffer",
+    "sync",
     "received",
     "repaired",
     "late",
@@ -121,7 +122,7 @@ const COLUMNS: [&str; 12] = [
     "now",
 ];
 /// Blanks after each of them.
-const GAPS: [usize; COLUMNS.len()] = [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0];
+const GAPS: [usize; COLUMNS.len()] = [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 0];
 
 /// The status for people.
 fn table(status: &Value, form: Form) -> String {
@@ -191,6 +192,8 @@ fn node_table(mut nodes: Vec<&Value>, form: Form) -> String {
                 .as_u64()
                 .map_or("–".into(), |n| format!("{n}{unit}"))
         };
+        let sync = node["sync_us"].as_i64();
+        let sync = sync.map(|us| of_signed_ms(us as f64 / 1e3));
         rows.push([
             if suffers(node) { "!" } else { "" }.into(),
             text(&node["name"]),
@@ -198,6 +201,7 @@ fn node_table(mut nodes: Vec<&Value>, form: Form) -> String {
             number("rank", ""),
             number("replica_percent", " %"),
             number("buffer_ms", " ms"),
+            sync.unwrap_or("–".into()),
             number("received", ""),
             number("repaired", ""),
             number("late", ""),
@@ -245,7 +249,7 @@ mod tests {
 
     use super::*;
     use crate::app::fares::report_json;
-    use crate::wire::report::{Lately, Report};
+    use crate::wire::report::{Lately, Report, Timing};
 
     fn node(name: &str, role: &str, report: Option<&Report>) -> Value {
         let mut node = report_json(report, report.map(|_| 1.0));
@@ -274,6 +278,15 @@ mod tests {
         report
     }
 
+    /// The same, which is heard so much too late, in µs.
+    fn late(report: Report, sync_us: i32) -> Report {
+        let timing = Some(Timing {
+            sync_us,
+            drift_ppb: -81_000,
+        });
+        Report { timing, ..report }
+    }
+
     fn lines(nodes: &[Value]) -> Vec<String> {
         lines_of(nodes, Form::Table)
     }
@@ -290,20 +303,21 @@ mod tests {
         let lines = lines(&[
             node("kitchen", "leader", Some(&Report::default())),
             node("attic", "standby", Some(&listener(0, 0))),
-            node("bar", "listener", Some(&listener(59, 1))),
-            node("cellar", "standby", Some(&listener(24, 0))),
+            node("bar", "listener", Some(&late(listener(59, 1), -12_345))),
+            node("cellar", "standby", Some(&late(listener(24, 0), 40))),
             node("hall\u{1b}[2J", "listener", Some(&listener(0, 60))),
             node("new", "listener", None),
         ]);
         let table = [
-            "  node     role      rank  replica  buffer  received  repaired  late  lost  concealed  now",
-            "! hall     listener  –     0 %      500 ms  90000     0         0     0     60         loses 12 %, none repaired",
-            "! bar      listener  –     0 %      500 ms  90000     59        0     0     1          loses 12 %, 0.2 % not repaired",
+            "  node     role      rank  replica  buffer  sync      received  repaired  late  lost  concealed  now",
+            "! hall     listener  –     0 %      500 ms  –         90000     0         0     0     60         loses 12 %, none repaired",
+            "! bar      listener  –     0 %      500 ms  -12 ms    90000     59        0     0     1          loses 12 %, 0.2 % not repaired",
             "    repaired       59 by unicast",
-            "  kitchen  leader    –     0 %      0 ms    0         0         0     0     0          does not listen",
-            "  attic    standby   –     0 %      500 ms  90000     0         0     0     0          hears everything",
-            "  cellar   standby   –     0 %      500 ms  90000     24        0     0     0          loses 4.8 %, all repaired",
-            "  new      listener  –     –        –       –         –         –     –     –          has not reported yet",
+            "    sound device   drift -81.0 ppm",
+            "  kitchen  leader    –     0 %      0 ms    –         0         0         0     0     0          does not listen",
+            "  attic    standby   –     0 %      500 ms  –         90000     0         0     0     0          hears everything",
+            "  cellar   standby   –     0 %      500 ms  +0.04 ms  90000     24        0     0     0          loses 4.8 %, all repaired",
+            "  new      listener  –     –        –       –         –         –         –     –     –          has not reported yet",
         ];
         assert_eq!(
             lines[..3],
@@ -323,7 +337,7 @@ mod tests {
         let nodes = [
             node("kitchen", "leader", Some(&sends)),
             node("cellar", "standby", Some(&listener(24, 0))),
-            node("attic", "standby", Some(&listener(0, 0))),
+            node("attic", "standby", Some(&late(listener(0, 0), 5))),
             node("new", "listener", None),
         ];
         let short = lines_of(&nodes, Form::Table);
@@ -331,6 +345,8 @@ mod tests {
         let at = short.iter().position(|line| line.contains("cellar"));
         let mut expected = short.clone();
         expected.insert(at.unwrap() + 1, "    repaired       24 by unicast".into());
+        let at = expected.iter().position(|line| line.contains("attic"));
+        expected.insert(at.unwrap() + 1, "    sound device   drift -81.0 ppm".into());
         assert_eq!(long, expected);
     }
 
@@ -360,7 +376,7 @@ mod tests {
         let lines = lines(&[old]);
         assert_eq!(
             lines.last().unwrap(),
-            " bar   listener  –     7 %      500 ms  5         –         –     0     1          –"
+            " bar   listener  –     7 %      500 ms  –     5         –         –     0     1          –"
         );
     }
 }

@@ -20,6 +20,7 @@ use crate::playout::device_clock::{DeviceClock, Learned, Tick};
 use crate::playout::fade;
 use crate::playout::servo::{Placement, Servo};
 use crate::time::Instant;
+use crate::wire::report::Timing;
 
 /// What is played of a block that is cut off: its 5 ms fade and the resampler's delay.
 const TAIL_MS: usize = 7;
@@ -64,6 +65,16 @@ pub struct InStep {
     pub error_us: f64,
     /// How much faster than the device the station's clock goes, in parts per million.
     pub drift_ppm: f64,
+}
+
+impl InStep {
+    /// The same in whole numbers, as other nodes are told.
+    pub(super) fn timing(self) -> Timing {
+        Timing {
+            sync_us: self.error_us.round() as i32,
+            drift_ppb: (self.drift_ppm * 1e3).round() as i32,
+        }
+    }
 }
 
 /// What the listener's thread needs while the device is there.

@@ -92,12 +92,19 @@ pub fn report_json(report: Option<&Report>, age_s: Option<f64>) -> Value {
         "repair_ms_p50": of(|report| report.repair.map(|times| to_ms(times.p50_us)).into()),
         "repair_ms_p99": of(|report| report.repair.map(|times| to_ms(times.p99_us)).into()),
         "jitter_ms": of(|report| to_ms(report.jitter_us).into()),
+        "sync_us": of(|report| report.timing.map(|timing| timing.sync_us).into()),
+        "drift_ppm": of(|report| report.timing.map(|timing| to_ppm(timing.drift_ppb)).into()),
         "loss_percent": share(Lately::loss_percent),
         "concealed_percent": share(Lately::concealed_percent),
         "suffers": of(|report| suffers(report).into()),
         "fares": report.map_or_else(|| "has not reported yet".into(), in_words),
         "report_age_s": age_s.map(|age_s| (age_s * 10.0).round() / 10.0),
     })
+}
+
+/// Parts per billion as parts per million, to a hundredth.
+fn to_ppm(ppb: i32) -> f64 {
+    (f64::from(ppb) / 10.0).round() / 100.0
 }
 
 /// Who listens, and who suffers, as the leader knows it; none on nodes that do not lead.
@@ -133,7 +140,7 @@ mod tests {
     use super::*;
     use crate::app::events::{StatsState, stats_json};
     use crate::playout::Statistics;
-    use crate::wire::report::{Bursts, RepairTimes};
+    use crate::wire::report::{Bursts, RepairTimes, Timing};
 
     fn lately(frames: u32, missed: u32, concealed: u32, late: u32) -> Report {
         Report {
@@ -213,7 +220,7 @@ mod tests {
         let told = stats_json(&Statistics::default(), StatsState::default());
         let status = report_json(Some(&Report::default()), Some(0.0));
         // The leader and its term are the station's; the reasons are too many for a report.
-        let of_the_node_alone = ["leader", "term", "rejected_by", "drift_ppm", "sync_us"];
+        let of_the_node_alone = ["leader", "term", "rejected_by"];
         for field in told.as_object().unwrap().keys() {
             let is_told = status.get(field).is_some();
             assert_eq!(
@@ -241,6 +248,10 @@ mod tests {
             p50_us: 2_345,
             p99_us: 11_000,
         });
+        report.timing = Some(Timing {
+            sync_us: -1_234,
+            drift_ppb: 12_345,
+        });
         let value = report_json(Some(&report), Some(3.07));
         let table = [
             ("received", json!(10_000)),
@@ -257,6 +268,8 @@ mod tests {
             ("jitter_ms", json!(1.24)),
             ("repair_ms_p50", json!(2.35)),
             ("repair_ms_p99", json!(11.0)),
+            ("sync_us", json!(-1_234)),
+            ("drift_ppm", json!(12.35)),
             ("loss_percent", json!(12.0)),
             ("concealed_percent", json!(0.2)),
             ("suffers", json!(true)),
@@ -266,8 +279,11 @@ mod tests {
         for (field, said) in table {
             assert_eq!(value[field], said, "{field}");
         }
-        // What only sends loses nothing, as it plays nothing.
+        // What only sends loses nothing, as it plays nothing, and is in step with nothing.
         let sends = report_json(Some(&Report::default()), Some(0.0));
+        for field in ["sync_us", "drift_ppm"] {
+            assert!(sends[field].is_null(), "{field}");
+        }
         assert_eq!(
             (&sends["received"], &sends["loss_percent"]),
             (&json!(0), &Value::Null)

@@ -52,7 +52,9 @@ pub(super) fn lines(node: &Value) -> String {
         Some(1) => Some("ran dry once".into()),
         Some(times) => Some(format!("ran dry {times} times")),
     };
-    out += &line("sound device", [dry]);
+    let drift = node["drift_ppm"].as_f64().filter(|ppm| ppm.abs() >= 0.05);
+    let drift = drift.map(|ppm| format!("drift {ppm:+.1} ppm"));
+    out += &line("sound device", [dry, drift]);
     out
 }
 
@@ -70,6 +72,19 @@ pub fn of_ms(ms: f64) -> String {
         format!("{ms:.0} ms")
     } else {
         format!("{:.1} s", ms / 1e3)
+    }
+}
+
+/// A time that is early or late, with as many digits as matter: +0.04 ms, -34 ms, +1.3 s.
+pub(super) fn of_signed_ms(ms: f64) -> String {
+    if ms.abs() < 9.995 {
+        // What is rounded to nothing is not negative.
+        let hundredths = (ms * 100.0).round() + 0.0;
+        format!("{:+.2} ms", hundredths / 100.0)
+    } else if ms.abs() < 999.5 {
+        format!("{ms:+.0} ms")
+    } else {
+        format!("{:+.1} s", ms / 1e3)
     }
 }
 
@@ -104,7 +119,7 @@ mod tests {
 
     use super::*;
     use crate::app::fares::report_json;
-    use crate::wire::report::{Bursts, RepairTimes, Report, Totals};
+    use crate::wire::report::{Bursts, RepairTimes, Report, Timing, Totals};
 
     fn suffering() -> Report {
         Report {
@@ -127,6 +142,10 @@ mod tests {
                 p99_us: 34_400,
             }),
             jitter_us: 1_239,
+            timing: Some(Timing {
+                sync_us: 40,
+                drift_ppb: -12_345,
+            }),
             ..Report::default()
         }
     }
@@ -138,7 +157,7 @@ mod tests {
     repaired in    4.2 ms (half of them), 34 ms (99 of 100)
     lost in a row  3000 × 1, 300 × 2, 35 × 3-4, 1 × 5-8, longest 5 (100 ms)
     packets        3 came twice, 2 out of order, 9 refused, jitter 1.2 ms
-    sound device   ran dry 7 times
+    sound device   ran dry 7 times, drift -12.3 ppm
 ";
         assert_eq!(said, expected);
     }
@@ -159,6 +178,10 @@ mod tests {
         let mut report = suffering();
         report.bursts = Bursts([u64::MAX; 7]);
         report.longest_burst = u32::MAX;
+        report.timing = Some(Timing {
+            sync_us: i32::MIN,
+            drift_ppb: i32::MIN,
+        });
         report.totals.repaired_by_replica = 1 << 47;
         report.totals.repaired_by_unicast = 1 << 47;
         report.totals.repaired_by_multicast = 1 << 47;
@@ -167,6 +190,23 @@ mod tests {
             assert!(line.chars().count() <= COLUMNS, "{line}");
         }
         assert!(said.contains("longest 4294967295 (85899345.9 s)"), "{said}");
+    }
+
+    #[test]
+    fn what_is_early_or_late_has_a_sign_and_what_is_neither_a_plus() {
+        let table = [
+            (0.0, "+0.00 ms"),
+            (-0.004, "+0.00 ms"),
+            (0.04, "+0.04 ms"),
+            (-1.234, "-1.23 ms"),
+            (9.994, "+9.99 ms"),
+            (-9.996, "-10 ms"),
+            (999.4, "+999 ms"),
+            (-33_554.432, "-33.6 s"),
+        ];
+        for (ms, text) in table {
+            assert_eq!(of_signed_ms(ms), text);
+        }
     }
 
     #[test]

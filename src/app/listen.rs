@@ -33,6 +33,8 @@ use hearing::clean;
 /// How late a deadline may be met for the sake of fewer wake-ups.
 const SLACK: Duration = Duration::from_millis(4);
 const SECOND: Duration = Duration::from_secs(1);
+/// What to do about a device that is not there.
+const NO_DEVICE: &str = "another one: --output, lanradio devices";
 
 /// What `listen` was asked to do.
 #[derive(Clone, Debug)]
@@ -170,7 +172,7 @@ impl Listener {
             let now = self.session.clock.now();
             self.dial.handle_timeout(now);
             self.act(console);
-            self.output.tell(&mut self.session, console);
+            self.output.tell(NO_DEVICE, &mut self.session, console);
             self.dial.handle_lead(self.output.lead());
             if now >= next_second {
                 next_second = now + SECOND;

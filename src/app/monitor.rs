@@ -24,6 +24,8 @@ use crate::wire::media::MediaPacket;
 
 /// In percent: samples are untouched.
 const VOLUME: u16 = 100;
+/// What to do about a device that is not there: a sender knows only the default one.
+const NO_DEVICE: &str = "to send only: without --listen; on another one: lanradio listen --output beside it, see lanradio devices";
 
 /// A player of the station that this node sends to.
 pub(super) struct Monitor {
@@ -114,7 +116,7 @@ impl Monitor {
     pub(super) fn play(&mut self, session: &mut Session, console: &mut dyn Console) {
         self.dial.handle_timeout(session.clock.now());
         self.speak(session);
-        self.output.tell(session, console);
+        self.output.tell(NO_DEVICE, session, console);
         self.dial.handle_lead(self.output.lead());
     }
 

@@ -178,8 +178,8 @@ impl Output {
         }
     }
 
-    /// Tells people and scripts what happened to the sound device.
-    pub fn tell(&mut self, session: &mut Session, console: &mut dyn Console) {
+    /// Tells people and scripts what happened to the sound device, and how this command can do without it: `remedy`.
+    pub(super) fn tell(&mut self, remedy: &str, session: &mut Session, console: &mut dyn Console) {
         while let Some(news) = self.poll_device() {
             let DeviceNews {
                 state,
@@ -190,10 +190,12 @@ impl Output {
             session.events.write("device", fields);
             match (*state, reason) {
                 ("waiting", reason) => console.warn(&format!(
-                    "no sound: {}; it plays as soon as the device is there (another one: --output, lanradio devices)",
+                    "no sound: {}; it plays as soon as the device is there ({remedy})",
                     reason.as_deref().unwrap_or(name)
                 )),
-                ("lost", _) => console.warn(&format!("the sound device {name} is gone; waiting for it")),
+                ("lost", _) => {
+                    console.warn(&format!("the sound device {name} is gone; waiting for it"))
+                }
                 _ => console.detail(&format!("playing on {name}")),
             }
         }

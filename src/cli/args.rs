@@ -66,7 +66,8 @@ pub enum Command {
     ///
     /// The figures count since each node was started: frames (20 ms) received, repaired (lost by the network and had in time from
     /// another node or the node's own copy), late (came after their time: a longer --buffer helps), lost (never came: look at
-    /// Wi-Fi, cable, switch), concealed (heard as a hole). "now" is about the ten seconds before the node's last report.
+    /// Wi-Fi, cable, switch), concealed (heard as a hole). "sync" is how much later (+) or earlier (-) than it should what is heard
+    /// leaves the sound device (for files and pipes: is written), "now" is about the ten seconds before the node's last report.
     #[command(before_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
     /// End the programme for everybody.
@@ -93,7 +94,7 @@ pub struct SendArgs {
     /// Effort of the encoder, 0 to 10.
     #[arg(long, env = "LANRADIO_COMPLEXITY", value_name = "0..10", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=10))]
     pub complexity: u8,
-    /// Play here, too, on the default sound device, in step with the listeners.
+    /// Play here, too, on the default sound device, in step with the listeners (on another one: lanradio listen --output beside it).
     #[arg(long, env = "LANRADIO_LISTEN", value_parser = clap::builder::BoolishValueParser::new(), num_args = 0, action = clap::ArgAction::SetTrue)]
     pub listen: bool,
     /// What all commands share.

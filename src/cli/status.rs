@@ -185,6 +185,7 @@ fn all_figures(status: &Status<'_>, detail: Detail) -> String {
             sent,
             ahead,
             encoded,
+            sync_us,
         } => {
             let encoder = if *encoded {
                 "encoded".into()
@@ -192,7 +193,8 @@ fn all_figures(status: &Status<'_>, detail: Detail) -> String {
                 format!("encoded {} ahead", clock(*ahead))
             };
             let audience = audience.map_or_else(String::new, listeners);
-            format!("{place}  sent {sent}  {encoder}{audience}")
+            let sync = in_step(*sync_us);
+            format!("{place}  sent {sent}  {encoder}{audience}{sync}")
         }
         Kind::Listen {
             held,
@@ -211,10 +213,15 @@ fn all_figures(status: &Status<'_>, detail: Detail) -> String {
                 held.as_millis(),
                 buffer.as_millis(),
                 losses(statistics, detail.why),
-                sync_us.map_or_else(String::new, |us| format!("  sync {us:+.0} us"))
+                in_step(*sync_us)
             )
         }
     }
+}
+
+/// How far from its time what is heard leaves the device; nothing where that is not known.
+fn in_step(sync_us: Option<f64>) -> String {
+    sync_us.map_or_else(String::new, |us| format!("  sync {us:+.0} us"))
 }
 
 /// What was lost, what of it was not heard as a hole, and why it is so.
@@ -288,6 +295,7 @@ mod tests {
                 sent: 250,
                 ahead: Duration::ZERO,
                 encoded: true,
+                sync_us: None,
             },
         };
         let figures = "  0:05/1:05  leader bar  sent 250  encoded";
@@ -451,6 +459,7 @@ mod tests {
                     sent: 250,
                     ahead: Duration::ZERO,
                     encoded: true,
+                    sync_us: None,
                 },
                 ..listens
             };
@@ -459,6 +468,47 @@ mod tests {
                 line.ends_with(&format!("sent 250  encoded{of_sender}")),
                 "{line}"
             );
+        }
+    }
+
+    #[test]
+    fn who_plays_here_tells_how_well_that_is_in_step_whether_it_listens_or_sends() {
+        let statistics = Statistics::default();
+        let table = [
+            (None, ""),
+            (Some(-41.6), "  sync -42 us"),
+            (Some(1_234.0), "  sync +1234 us"),
+        ];
+        for (sync_us, words) in table {
+            let kinds = [
+                (
+                    Kind::Send {
+                        sent: 250,
+                        ahead: Duration::ZERO,
+                        encoded: true,
+                        sync_us,
+                    },
+                    "sent 250  encoded",
+                ),
+                (
+                    Kind::Listen {
+                        held: Duration::ZERO,
+                        buffer: Duration::ZERO,
+                        adapts: false,
+                        sync_us,
+                        statistics: &statistics,
+                    },
+                    "concealed 0",
+                ),
+            ];
+            for (kind, before) in kinds {
+                let status = Status {
+                    kind,
+                    ..listening("bar", &statistics, None)
+                };
+                let line = shown(&status, usize::MAX);
+                assert!(line.ends_with(&format!("{before}{words}")), "{line}");
+            }
         }
     }
 

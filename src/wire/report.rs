@@ -19,6 +19,10 @@ pub const COUNT_LIMIT: u64 = 1 << 48;
 pub const MAX_REPAIR_US: u32 = 1 << 25;
 /// The largest jitter that can be told, in microseconds.
 pub const MAX_JITTER_US: u32 = MAX_REPAIR_US;
+/// How far from its time what is heard can be told to leave, earlier or later, in microseconds.
+pub const MAX_SYNC_US: u32 = MAX_REPAIR_US;
+/// The largest drift that can be told, either way, in parts per billion: 1 %, far beyond what any sound device drifts.
+pub const MAX_DRIFT_PPB: u32 = 10_000_000;
 /// Loss bursts are counted in so many classes: of 1 frame, of 2, of 3 and 4, of 5 to 8 and so on.
 pub const BURST_CLASSES: usize = 7;
 
@@ -54,6 +58,8 @@ pub struct Report {
     pub buffer_ms: u32,
     /// How much of the programme it holds, in per cent.
     pub replica_percent: u8,
+    /// How well what it plays is in step; none while it plays nothing, or does not know yet.
+    pub timing: Option<Timing>,
 }
 
 /// Counters as DESIGN 2 defines them.
@@ -204,6 +210,29 @@ pub struct RepairTimes {
     pub p99_us: u32,
 }
 
+/// How well a listener is in step, as the event `stats` tells it: both are known together, or neither is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timing {
+    /// How much later than it should what is heard leaves the device, averaged over a second, in microseconds; negative if earlier.
+    pub sync_us: i32,
+    /// How much faster than the device the station's clock goes, in parts per billion; negative if slower.
+    pub drift_ppb: i32,
+}
+
+impl Timing {
+    fn is_in_range(self) -> bool {
+        self.sync_us.unsigned_abs() <= MAX_SYNC_US && self.drift_ppb.unsigned_abs() <= MAX_DRIFT_PPB
+    }
+
+    fn bounded(self) -> Timing {
+        let cut = |value: i32, limit: u32| value.clamp(-(limit as i32), limit as i32);
+        Timing {
+            sync_us: cut(self.sync_us, MAX_SYNC_US),
+            drift_ppb: cut(self.drift_ppb, MAX_DRIFT_PPB),
+        }
+    }
+}
+
 impl Report {
     /// Whether everything is in its range.
     ///
@@ -231,6 +260,7 @@ impl Report {
             (self.jitter_us <= MAX_JITTER_US, "jitter"),
             (self.buffer_ms <= *BUFFER_MS.end(), "buffer"),
             (self.replica_percent <= 100, "replica"),
+            (self.timing.is_none_or(Timing::is_in_range), "timing"),
         ];
         table
             .into_iter()
@@ -255,6 +285,7 @@ impl Report {
         self.jitter_us = self.jitter_us.min(MAX_JITTER_US);
         self.buffer_ms = self.buffer_ms.min(*BUFFER_MS.end());
         self.replica_percent = self.replica_percent.min(100);
+        self.timing = self.timing.map(Timing::bounded);
         self
     }
 }
@@ -298,6 +329,10 @@ mod tests {
             jitter_us: u32::MAX,
             buffer_ms: u32::MAX,
             replica_percent: u8::MAX,
+            timing: Some(Timing {
+                sync_us: i32::MIN,
+                drift_ppb: i32::MAX,
+            }),
         }
     }
 
@@ -322,6 +357,13 @@ mod tests {
             let repair = Some(RepairTimes { p50_us, p99_us });
             Report { repair, ..good }
         };
+        let timing = |sync_us, drift_ppb| {
+            let timing = Some(Timing { sync_us, drift_ppb });
+            Report { timing, ..good }
+        };
+        let (sync_us, drift_ppb) = (MAX_SYNC_US as i32, MAX_DRIFT_PPB as i32);
+        assert_eq!(timing(sync_us, -drift_ppb).check(), Ok(()));
+        assert_eq!(timing(-sync_us, drift_ppb).check(), Ok(()));
         let table = [
             (
                 with(|report| report.totals.duplicate = COUNT_LIMIT),
@@ -344,6 +386,10 @@ mod tests {
             (times(2, 1), "repair time"),
             (with(|report| report.buffer_ms = 5_001), "buffer"),
             (with(|report| report.replica_percent = 101), "replica"),
+            (timing(sync_us + 1, 0), "timing"),
+            (timing(-sync_us - 1, 0), "timing"),
+            (timing(0, drift_ppb + 1), "timing"),
+            (timing(i32::MIN, i32::MIN), "timing"),
         ];
         for (report, what) in table {
             let bytes = postcard::to_extend(&message(report), vec![VERSION]).unwrap();
@@ -399,9 +445,25 @@ mod tests {
             jitter_us: 2_000,
             buffer_ms: 500,
             replica_percent: 100,
+            timing: Some(Timing {
+                sync_us: -1_200,
+                drift_ppb: 300_000,
+            }),
         };
         let bytes = message(report).to_bytes();
-        assert!(bytes.len() <= 72, "{} bytes", bytes.len());
+        assert!(bytes.len() <= 77, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn a_node_that_is_in_step_with_nothing_pays_a_byte_for_it() {
+        let silent = Report::default();
+        let playing = Report {
+            timing: Some(Timing::default()),
+            ..silent
+        };
+        let bytes = |report| postcard::to_allocvec(&report).unwrap();
+        assert_eq!(bytes(silent).last(), Some(&0));
+        assert_eq!(bytes(playing).len() - bytes(silent).len(), 2);
     }
 
     #[test]
@@ -442,6 +504,7 @@ mod tests {
         #[test]
         fn what_is_cut_is_in_its_range_and_what_is_in_its_range_is_not_cut(
             listens: bool, counts: [u64; 11], lately: [u32; 5], times: Option<(u32, u32)>, more: (u32, u32, u32, u8),
+            timing: Option<(i32, i32)>,
             bursts in prop::array::uniform7(prop_oneof![Just(0), any::<u64>()]),
         ) {
             let mut report = Report {
@@ -455,6 +518,7 @@ mod tests {
                 buffer_ms: more.1,
                 jitter_us: more.2,
                 replica_percent: more.3,
+                timing: timing.map(|(sync_us, drift_ppb)| Timing { sync_us, drift_ppb }),
                 ..Report::default()
             };
             for (count, value) in report.totals.each().into_iter().zip(counts) {

@@ -158,6 +158,7 @@ fn status_names_the_nodes_what_plays_and_what_comes() {
         "one",
         "two",
         "repaired",
+        "sync",
         "2 listen, and hear everything",
         "hears everything",
         "does not listen",
@@ -199,6 +200,12 @@ fn check_figures(node: &Value) {
         "{node}"
     );
     let listens = node["listens"].as_bool().unwrap();
+    // Who plays nothing is in step with nothing.
+    assert_eq!(node["sync_us"].is_i64(), listens, "{node}");
+    assert_eq!(node["drift_ppm"].is_f64(), listens, "{node}");
+    for unknown in ["sync_us", "drift_ppm"] {
+        assert!(listens || node[unknown].is_null(), "{unknown} of {node}");
+    }
     for share in ["loss_percent", "concealed_percent"] {
         let percent = node[share].as_f64();
         assert_eq!(percent.is_some(), listens, "{share} of {node}");

@@ -75,7 +75,8 @@ fn name_of_several_devices_is_refused_with_the_list_and_of_none_is_waited_for() 
     let missing = missing
         .finish()
         .exits(0)
-        .says(&["attic", "kitchen_left", "no sound: "]);
+        .says(&["attic", "kitchen_left", "no sound: "])
+        .says(&["(another one: --output, lanradio devices)"]);
     let told = named(&missing.events(), "device");
     assert!(told.len() == 1 && told[0]["state"] == "waiting", "{told:?}");
 }

@@ -2,6 +2,7 @@
 
 use super::Listener;
 use crate::app::console::{Console, Kind, Status};
+use crate::app::device_feed::InStep;
 use crate::app::events::{StatsState, stats_json};
 use crate::app::fares::audience;
 use crate::playout::Statistics;
@@ -16,10 +17,12 @@ impl Listener {
         let player = self.dial.player();
         let jitter_us = player.map_or(0, |player| player.jitter_us());
         let buffer = player.map(|player| player.buffer());
+        let in_step = player.and(self.output.in_step());
         self.member.node.set_report(Report {
             jitter_us: u32::try_from(jitter_us).unwrap_or(u32::MAX),
             buffer_ms: buffer.map_or(0, |buffer| buffer.as_millis() as u32),
             replica_percent: self.member.replica_percent(),
+            timing: in_step.map(InStep::timing),
             ..statistics.report(lately)
         });
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::Sender;
 use crate::app::console::{Console, Kind, Status, title_of};
+use crate::app::device_feed::InStep;
 use crate::app::events::{StatsState, reason_word, stats_json};
 use crate::app::fares::audience;
 use crate::app::monitor::Monitor;
@@ -113,6 +114,7 @@ impl Sender<'_> {
             jitter_us: u32::try_from(jitter_us).unwrap_or(u32::MAX),
             buffer_ms: self.buffer().as_millis() as u32,
             replica_percent: self.member.replica_percent(),
+            timing: in_step.map(InStep::timing),
             ..statistics.report(lately)
         });
         let state = StatsState {
@@ -133,6 +135,7 @@ impl Sender<'_> {
         let Some(playing) = self.member.node.playing() else {
             return;
         };
+        let in_step = self.monitor.as_ref().and_then(Monitor::in_step);
         let ahead = self.taken.saturating_sub(self.member.node.frames_sent());
         console.status(&Status {
             title: &sanitize(&title_of(&playing.title, &playing.artist)),
@@ -144,6 +147,7 @@ impl Sender<'_> {
                 sent: self.member.node.frames_sent(),
                 ahead: FRAME * ahead as u32,
                 encoded: self.packets.is_none(),
+                sync_us: in_step.map(|in_step| in_step.error_us),
             },
         });
     }
