@@ -64,12 +64,17 @@ impl Line {
         let told_from = windows.len().saturating_sub(TOLD_WINDOWS);
         let known_weight = known.sigma_ppm.powi(-2);
         for _ in 0..ROUNDS {
+            // If what stands still is all elsewhere, it is the line that is astray.
+            let told = windows.iter().skip(told_from);
+            let told =
+                told.map(|window| (line.off_us(window).0.abs(), window.told_sigma_us.powi(-2)));
+            let astray_us = weighted_median(told).max(ASTRAY_US);
             let (mut told, mut called) = (Moments::default(), Moments::default());
             for (n, window) in windows.iter().enumerate() {
                 let after_s = window.at_s - line.at_s;
                 let (told_us, called_us) = line.off_us(window);
                 if n >= told_from {
-                    let weight = weight(told_us, window.told_sigma_us, ASTRAY_US);
+                    let weight = weight(told_us, window.told_sigma_us, astray_us);
                     told.add(after_s, told_us, weight);
                 }
                 let weight = weight(called_us, called_sigma_us, CALLED_ASTRAY_US);
@@ -145,6 +150,19 @@ fn slope_ppm(windows: &VecDeque<Window>, apart_s: f64) -> f64 {
         before.map(move |before| (later.called_us - before.called_us) / (later.at_s - before.at_s))
     });
     clamped(median(slopes))
+}
+
+/// Half of the weight lies at smaller values; 0 of none.
+fn weighted_median(values: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let mut values: Vec<(f64, f64)> = values.collect();
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let half = values.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+    let mut below = 0.0;
+    let reached = values.iter().find(|(_, weight)| {
+        below += weight;
+        below >= half
+    });
+    reached.map_or(0.0, |(value, _)| *value)
 }
 
 /// What a point counts that is so far from the line, of this standard deviation, if what is farther than `astray_us` is astray.
