@@ -7,8 +7,8 @@
 //! seconds, as the server's own smoothing has a memory of that length.
 //!
 //! What is astray moves. So a second of callbacks counts the less the more what is told changes within it, and from the second before;
-//! and what is far from the line then counts hardly at all (`line`). The first callbacks are an anchor that holds until enough others
-//! have stood still.
+//! and what is far from the line then counts hardly at all (`line`). The first callbacks are an anchor that holds until others have had
+//! the time to stand still.
 //!
 //! When callbacks come is another matter. They come as soon as there is room for a period, or later, or with the one before
 //! them if there is room for two; but for whole periods, the earliest ones of each second lie on a straight line to 0.1 ms, to 0.5 ms on
@@ -38,6 +38,8 @@ const LATER_EVERY: u32 = 5;
 const TOLD_US: f64 = 25.0;
 const OF_RANGE: f64 = 0.5;
 const FIRST_US: f64 = 100.0;
+/// The first callbacks count until there are so many windows.
+const ANCHORED: u32 = 12;
 /// That of what is told after the device has moved without a beginning.
 const MOVED_SIGMA_US: f64 = 300.0;
 /// A callback that is more than this earlier than the line, in µs, is a period early.
@@ -54,11 +56,12 @@ pub const MAX_SKEW_PPM: f64 = 500.0;
 const KNOWN_AFTER: u32 = 15;
 /// Callbacks that tell where the device is now.
 const RECENT: usize = 12;
-/// It has moved if what it tells is off by more than this, in µs, in the first windows; later, if its callbacks are off by the same, too.
+/// It has moved if what it tells is off by more than this, in µs, and its callbacks by the same.
 const MOVED_US: f64 = 5_000.0;
-const SETTLING: u32 = 10;
 const SAME_US: f64 = 1_500.0;
-/// It has also moved if it tells so for so many callbacks (20 s), by more than this, in µs, and at each look (every 2 s) by as much as at
+/// Or if the line of all windows leaps by more than this, in µs.
+const LEAP_US: f64 = 2_000.0;
+/// Or if it tells so for so many callbacks (20 s), by more than this, in µs, and at each look (every 2 s) by as much as at
 /// the first one, to this part: a disturbance dies away.
 const STAYS: u64 = 480;
 const LOOK_EVERY: u64 = 48;
@@ -112,7 +115,7 @@ pub struct DeviceClock {
     windows: VecDeque<Window>,
     /// The stream has begun anew, and where is not known yet.
     is_anew: bool,
-    /// Windows since the beginning, and of the one that is not over: its beginning, and each callback: when it came, and what it told.
+    /// Windows since the line began, and of the one that is not over: its beginning, and each callback: when it came, and what it told.
     seen: u32,
     from_s: f64,
     open: Vec<(f64, f64)>,
@@ -253,7 +256,10 @@ impl DeviceClock {
             self.close(at_s, line);
             // When there are all, the line hardly changes any more.
             if self.windows.len() < WINDOWS || self.seen.is_multiple_of(LATER_EVERY) {
-                self.line = Some(Line::through(&self.windows, line, self.skew));
+                let next = Line::through(&self.windows, line, self.skew);
+                let leap_us = next.leaves_us - line.at(next.at_s).leaves_us;
+                self.moves += u32::from(leap_us.abs() > LEAP_US);
+                self.line = Some(next);
             }
         }
     }
@@ -286,7 +292,8 @@ impl DeviceClock {
         let skew = self.skew;
         self.line = Some(Line { skew, ..line });
         self.moves += 1;
-        (self.from_s, self.elsewhere, self.is_anew) = (line.at_s, 0, false);
+        (self.seen, self.from_s) = (0, line.at_s);
+        (self.elsewhere, self.is_anew) = (0, false);
         self.windows.clear();
         self.windows.push_back(Window {
             at_s: line.at_s,
@@ -319,6 +326,9 @@ impl DeviceClock {
             told_sigma_us: TOLD_US + changed_us.abs() + OF_RANGE * range_us,
         });
         self.seen = self.seen.saturating_add(1);
+        if self.seen == ANCHORED {
+            self.windows.pop_front();
+        }
         self.from_s = at_s;
         self.open.clear();
     }
@@ -333,7 +343,7 @@ impl DeviceClock {
             let with_callbacks = [0.0, period_us]
                 .map(|period_us| (called_us - period_us - rest_us).abs() < SAME_US)
                 .contains(&true);
-            if told_us.abs() > MOVED_US && (self.seen < SETTLING || with_callbacks) {
+            if told_us.abs() > MOVED_US && with_callbacks {
                 return Some(told_us);
             }
         }

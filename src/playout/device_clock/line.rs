@@ -11,7 +11,7 @@ use super::{Learned, clamped, median};
 /// Of the windows, so many tell the place: the farther back, the more a slope that is not quite right moves it.
 const TOLD_WINDOWS: usize = 30;
 /// A slope is measured over no less than this, and is tracked from here on.
-const LEAST_SPAN_S: f64 = 8.0;
+const LEAST_SPAN_S: f64 = 4.0;
 const TRACKED_SPAN_S: f64 = 12.0;
 /// What is told farther from the line than this is astray, and so are callbacks, in µs.
 const ASTRAY_US: f64 = 500.0;
