@@ -76,7 +76,7 @@ impl Pair {
     fn hears(&mut self, output: Output) {
         let now = self.heir.now;
         match output {
-            Output::Control { to: None, bytes } => {
+            Output::Control { to, bytes } if to.is_none_or(|to| to == addr(2)) => {
                 let message = Message::parse(&bytes).unwrap();
                 self.heir.node.handle_control(addr(1), &message, now, now);
             }
