@@ -11,12 +11,18 @@ struct Pair {
     heard: usize,
     /// What the heir has said to the leader.
     said: usize,
+    unicast: bool,
 }
 
 const LEADER: NodeId = NodeId(1 << 32);
 
 impl Pair {
     fn new() -> Pair {
+        Pair::with_unicast(true)
+    }
+
+    /// Whether what the leader sends to the heir alone arrives.
+    fn with_unicast(unicast: bool) -> Pair {
         let config = Config {
             node: LEADER,
             http_port: 8_080,
@@ -36,6 +42,7 @@ impl Pair {
             heir,
             heard: 0,
             said: 0,
+            unicast,
         };
         pair.heir.stock(0, 2_000);
         pair.heir.node.follow(Some(STATION));
@@ -76,7 +83,7 @@ impl Pair {
     fn hears(&mut self, output: Output) {
         let now = self.heir.now;
         match output {
-            Output::Control { to, bytes } if to.is_none_or(|to| to == addr(2)) => {
+            Output::Control { to, bytes } if to.is_none_or(|to| self.unicast && to == addr(2)) => {
                 let message = Message::parse(&bytes).unwrap();
                 self.heir.node.handle_control(addr(1), &message, now, now);
             }
@@ -475,6 +482,24 @@ fn a_joiner_that_was_told_of_a_leader_that_never_was_finds_the_true_one() {
         }
     }
     assert_eq!(late.node.followed_term(), pair.leader.node.term());
+}
+
+#[test]
+fn an_heir_that_could_not_learn_the_clock_says_that_it_cannot_lead_well() {
+    for unicast in [false, true] {
+        let mut pair = Pair::with_unicast(unicast);
+        pair.goes_on();
+        let standing = pair
+            .leader
+            .node
+            .roster()
+            .get(NODE)
+            .expect("the heir")
+            .standing;
+        assert_eq!(standing.eligible, unicast, "{standing:?}");
+        assert!(standing.complete, "it holds everything");
+        assert_eq!(pair.heir.node.clock_estimate().is_some(), unicast);
+    }
 }
 
 /// A hello of a node that follows the station and says that it could take over at once.
