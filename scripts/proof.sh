@@ -36,7 +36,7 @@ tests_table() { # one line for each test binary, from cargo test's own output; t
                 if (passed[name] + ignored[name] > 0) printf "| %s | %d | %d |\n", name, passed[name], ignored[name]
             }
             printf "| **all** | **%d** | %d |\n", all_passed, all_ignored
-        }' "$logs/test.log" "$logs/doc.log" "$logs/takeover-figures.log" "$logs/takeover.log" "$logs/repair.log"
+        }' "$logs/test.log" "$logs/doc.log" "$logs/takeover-figures.log" "$logs/takeover.log" "$logs/insync.log" "$logs/repair.log"
 }
 
 fuzz_table() {
@@ -74,9 +74,9 @@ row() { # row WHAT VALUE UNIT GOAL NOTE BENCH: a figure that a bench prints; "-"
 figures_table() {
     echo '| figure | measured: median (least to most of n) | goal | others, another day | made by |'
     echo '|---|---|---|---|---|'
-    cat "$work/figures-takeover" "$work/figures-repair" "$work/figures-sim" "$work/figures"
+    cat "$work/figures-takeover" "$work/figures-insync" "$work/figures-repair" "$work/figures-sim" "$work/figures"
     # The bench encode_ratio prints: 48000 Hz WAV, 60 s: 620 ms, bare libopus 570 ms, ratio 1.088; ...
-    local ratio leads stands simulates
+    local ratio leads stands simulates clock
     ratio=$(sed -n 's/^48000 Hz WAV.*, ratio \([0-9.]*\);.*/\1/p' "$logs/bench.log" | tail -n 1)
     row 'encoding a 48 kHz WAV, times the CPU time of bare libopus' "$ratio" '' 1.15 – encode_ratio
     leads=$(bench_us 'node, 1,000 frames/leading, with an heir that confirms')
@@ -85,6 +85,10 @@ figures_table() {
     per_frame() { [ -z "$1" ] || awk -v us="$1" 'BEGIN { printf "%.2f", us / 1000 }'; }
     row 'one step of a node that leads: a frame, every fifth time a heartbeat, with an heir’s answer' "$(per_frame "$leads")" ' µs' 2 – node
     row 'one step of a node that stands by: packet in, every fifth time a heartbeat in, timeout' "$(per_frame "$stands")" ' µs' 2 – node
+    clock=$(bench_us 'station clock/probe, answer and map')
+    row 'one answer of the leader, through the clock’s filter to a new map' "$clock" ' µs' - – clock
+    row 'a second of a sound device’s callbacks: when does a sample leave it?' "$(bench_us 'device clock/a second of callbacks')" ' µs' - – clock
+    row 'a frame to the device’s rate, its drift made up for' "$(bench_us 'a frame to 48000 Hz')" ' µs' - '0.02 s of sound' device
     row 'simulator, five hosts: seconds of theirs in one second' \
         "$([ -z "$simulates" ] || awk -v us="$simulates" 'BEGIN { printf "%.0f", 10 * 1000000 / us }')" '' - – node
 }
@@ -100,10 +104,12 @@ step build cargo build --release --locked
 step build-figures cargo bench --no-run --locked
 # What can fail comes first: figures take long and fail nothing.
 others=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done
-    sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'takeover|repair' | sed 's/^/--test /')
+    sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'takeover|repair|insync' | sed 's/^/--test /')
 # shellcheck disable=SC2086 # a list of words
 FIGURES_OUT=$work/figures-sim step test cargo test --locked --lib --bins $others
 step doc cargo test --locked --doc
+release=$(readlink -f "${CARGO_TARGET_DIR:-target}/release/lanradio")
+FIGURES_OUT=$work/figures-insync LANRADIO_BINARY=$release step insync cargo test --locked --test insync
 # Takeover judges milliseconds: it has the machine to itself, and what is measured is alone on it. These tests make figures.
 measured="random_instants buffer_of_100_ms quiet_station tenth_of_all_packets"
 # shellcheck disable=SC2086 # a list of words
@@ -111,7 +117,7 @@ FIGURES_OUT=$work/figures-takeover step takeover-figures cargo test --locked --t
 # shellcheck disable=SC2046,SC2086 # a list of words
 step takeover cargo test --locked --test takeover -- --test-threads=4 $(printf -- '--skip %s ' $measured)
 # Repair and tune-in, of the program as it is installed. What is measured in milliseconds waits until it is alone by itself.
-FIGURES_OUT=$work/figures-repair LANRADIO_BINARY=$(readlink -f "${CARGO_TARGET_DIR:-target}/release/lanradio") \
+FIGURES_OUT=$work/figures-repair LANRADIO_BINARY=$release \
     step repair cargo test --locked --test repair -- --test-threads=4
 if [ -f fuzz/Cargo.toml ]; then
     FUZZ_REPORT=$work/fuzz step fuzz scripts/fuzz.sh "${FUZZ_SECONDS:-60}"

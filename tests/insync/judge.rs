@@ -14,11 +14,11 @@ pub(crate) const APART_US: f64 = 1_000.0;
 /// Half the time they are not further apart, in a full run: in a short one the devices are still being learned.
 pub(crate) const MEDIAN_US: f64 = 200.0;
 /// Each piece is what was decoded, to this.
-const FIDELITY_DB: f64 = 60.0;
+pub(crate) const FIDELITY_DB: f64 = 60.0;
 /// Nothing is heard further from its time.
-const LATE_US: f64 = 1_000.0;
+pub(crate) const LATE_US: f64 = 1_000.0;
 /// The timeline of the last leader is not further from that of the first.
-const DRIFT_US: f64 = 500.0;
+pub(crate) const DRIFT_US: f64 = 500.0;
 /// How long a player may take to be in step after it tuned in, and after it was stopped.
 const TUNED_NS: i64 = 20 * SECOND;
 const STOPPED_NS: i64 = 5 * SECOND;
@@ -42,7 +42,8 @@ pub(crate) struct Pair {
 }
 
 impl Acts {
-    fn all(&self) -> Range<i64> {
+    /// All that is judged.
+    pub(crate) fn all(&self) -> Range<i64> {
         self.settled_ns..self.end_ns
     }
 
@@ -118,7 +119,7 @@ impl Run {
     }
 
     /// The windows of a player in which it is judged.
-    fn judged(&self, player: usize, span: Range<i64>) -> impl Iterator<Item = &Window> {
+    pub(crate) fn judged(&self, player: usize, span: Range<i64>) -> impl Iterator<Item = &Window> {
         let windows = self.windows[player].iter();
         windows.filter(move |window| {
             span.contains(&window.at_ns) && self.is_judged(player, window.at_ns)

@@ -4,8 +4,8 @@
 //! killed, a listener is started again, one is stopped ([`run`]). The recording is exact to the sample; it is followed window by window
 //! ([`follow`]), held against the machine's clock and the packets on the cable ([`lines`], [`grid`]), and judged ([`judge`]).
 //!
-//! All tests judge one run. Needs what the LAN and the sound tests need. `LANRADIO_PROOF=1` kills ten leaders instead of two; the
-//! table of what was measured is printed with `cargo test --test insync -- --nocapture`.
+//! All tests judge one run. Needs what the LAN and the sound tests need. `LANRADIO_PROOF=1` kills ten leaders instead of two, and
+//! writes figures (also to the file that FIGURES_OUT names); the table of what was measured is printed with `cargo test --test insync -- --nocapture`.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -26,6 +26,8 @@ mod net;
 mod process;
 #[path = "../lan/reference.rs"]
 mod reference;
+#[path = "../../benches/figures/report.rs"]
+mod report;
 #[path = "../sound/server.rs"]
 mod server;
 #[path = "../takeover/stalls.rs"]
@@ -35,6 +37,7 @@ mod wav;
 
 mod bus;
 mod bus_tests;
+mod figures;
 mod follow;
 mod follow_tests;
 mod grid;

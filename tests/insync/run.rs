@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::bus::PLAYERS;
+use crate::figures;
 use crate::follow::{self, Heard, WINDOW};
 use crate::grid::Grid;
 use crate::judge::{self, Fault};
@@ -109,6 +110,9 @@ pub(crate) static RUN: LazyLock<Option<Run>> = LazyLock::new(|| {
         judge::print(&run);
         let faults = judge::all(&run);
         if faults.is_empty() || attempt == ATTEMPTS || !faults.iter().all(is_excused) {
+            if run.in_full {
+                figures::write(&run);
+            }
             return Some(run);
         }
         println!("run {attempt} was spoilt by stalls of the machine: again");
