@@ -17,7 +17,7 @@ use lanradio::station::clock::{Answer, ClockFilter, Sample, Sync};
 use lanradio::time::Instant;
 
 /// From probe to probe.
-const EVERY: Duration = Duration::from_millis(200);
+const EVERY_US: u64 = 200_000;
 /// The other clock is ahead of ours by this much, in µs, and this much faster.
 const AHEAD_US: u64 = 7_000_000;
 const SKEW_PPM: u64 = 40;
@@ -37,7 +37,7 @@ fn noise_us(n: u64) -> u64 {
 
 /// Probe number `n`: when it is sent, when it arrives, when the answer is heard.
 fn way(n: u64) -> (Instant, Instant, Instant) {
-    let sent = Instant::default() + EVERY * u32::try_from(n % 1_000_000).unwrap();
+    let sent = Instant::from_micros(n * EVERY_US);
     let arrived = sent + Duration::from_micros(150 + noise_us(n));
     (
         sent,
