@@ -38,8 +38,10 @@ const WAKE_AFTER_US: u64 = 1_000_000;
 const USUAL_LEAD: Duration = Duration::from_millis(200);
 /// What is known of a device is written down when its rate has changed by this much, in ppm, and no more often than this.
 const NEWS_PPM: f64 = 0.5;
+/// So well, in ppm, a device's rate is known if it may be another one.
+const UNSURE_PPM: f64 = 15.0;
 const REMEMBER_EVERY: Duration = Duration::from_secs(60);
-/// The device's clock is compared with ours so often: they differ only where the machine was suspended.
+/// The device's clock is compared with ours so often: they differ where the machine was suspended, and by what NTP corrects ours.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// What the supervisor has to say. What is no news changes what is done, and is not told to people.
 enum Report {
@@ -282,10 +284,6 @@ fn supervise(
         }
         if let Some(device) = &device {
             watch.handle_health(now, health_of(&device.health));
-            if now >= compare_at {
-                compare_at = now + COMPARE_EVERY;
-                device.compare_clocks(&clock);
-            }
             remembered.look(device, shared, now);
         }
         watch.handle_timeout(now);
@@ -310,6 +308,13 @@ fn supervise(
             if matches!(action, Action::Lost { .. }) {
                 device = None;
             }
+        }
+        // It may hang with its server: what there is to tell has been told.
+        if let Some(device) = &device
+            && now >= compare_at
+        {
+            compare_at = now + COMPARE_EVERY;
+            device.compare_clocks(&clock);
         }
         let end = Some(Instant::from_micros(end_at_us)).filter(|_| end_at_us < u64::MAX);
         let next = watch.poll_timeout().into_iter().chain(end).min();
@@ -377,7 +382,11 @@ fn usable<D: Named>(
     remembered: &Remembered,
 ) -> Result<(D, DeviceFeed), String> {
     let (device, feed) = opened.map_err(|error| error.to_string())?;
-    let learned = remembered.memory.recall(device.name(), feed.rate);
+    let mut learned = remembered.memory.recall(device.name(), feed.rate);
+    if device.name() == sound::DEFAULT {
+        // It may be another one today.
+        learned = learned.map(|learned| learned.at_least(UNSURE_PPM));
+    }
     let feed = DeviceFeed::new(feed, learned)
         .map_err(|rate| format!("a rate of {rate} is not supported"))?;
     Ok((device, feed))
@@ -448,7 +457,7 @@ fn health_of(health: &DeviceHealth) -> Health {
 
 fn name_of(choice: &DeviceChoice) -> String {
     match choice {
-        DeviceChoice::Default => "default".into(),
+        DeviceChoice::Default => sound::DEFAULT.into(),
         DeviceChoice::Named(name) => name.clone(),
     }
 }

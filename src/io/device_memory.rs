@@ -184,7 +184,7 @@ mod tests {
             "",
             "{}",
             r#"{"device":"b","rate_hz":48000,"slow_ppm":1,"sigma_ppm":3}"#,
-            r#"{"device":"a","rate_hz":48000,"slow_ppm":501,"sigma_ppm":3}"#,
+            r#"{"device":"a","rate_hz":48000,"slow_ppm":1001,"sigma_ppm":3}"#,
             r#"{"device":"a","rate_hz":48000,"slow_ppm":null,"sigma_ppm":3}"#,
             r#"{"device":"a","rate_hz":48000,"slow_ppm":1,"sigma_ppm":-3}"#,
             r#"{"device":"a","rate_hz":48000,"slow_ppm":1}"#,

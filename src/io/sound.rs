@@ -34,6 +34,9 @@ const MAX_STAMPS: usize = 256;
 /// So often both clocks are read to compare them.
 const CLOCK_PAIRS: usize = 4;
 
+/// What the system's default device is called, whichever it is.
+pub const DEFAULT: &str = "default";
+
 /// Which device is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
@@ -187,9 +190,9 @@ pub fn open(
 fn chosen(host: &cpal::Host, choice: &DeviceChoice) -> Result<(cpal::Device, String), SoundError> {
     match choice {
         DeviceChoice::Default => {
-            let none = || refused("default", "this machine has no output device");
+            let none = || refused(DEFAULT, "this machine has no output device");
             let device = host.default_output_device().ok_or_else(none)?;
-            Ok((device, "default".to_owned()))
+            Ok((device, DEFAULT.to_owned()))
         }
         DeviceChoice::Named(wanted) => {
             let (name, device) = find(host, wanted)?;

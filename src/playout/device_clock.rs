@@ -51,7 +51,7 @@ const QUEUED_US: f64 = 10.0 * EMPTY_US;
 const FIRST_SKEW_PPM: f64 = 60.0;
 const KNOWN_SKEW_PPM: f64 = 5.0;
 /// No device is farther from its nominal rate, in ppm.
-pub const MAX_SKEW_PPM: f64 = 500.0;
+pub const MAX_SKEW_PPM: f64 = 1_000.0;
 /// What is known after so many windows is worth remembering.
 const KNOWN_AFTER: u32 = 15;
 /// Callbacks that tell where the device is now.
@@ -61,13 +61,17 @@ const MOVED_US: f64 = 5_000.0;
 const SAME_US: f64 = 1_500.0;
 /// Or if the line of all windows leaps by more than this, in µs.
 const LEAP_US: f64 = 2_000.0;
-/// Or if it tells so for so many callbacks (20 s), by more than this, in µs, and at each look (every 2 s) by as much as at
-/// the first one, to this part: a disturbance dies away.
-const STAYS: u64 = 480;
-const LOOK_EVERY: u64 = 48;
+/// Or if it tells so for so many seconds, by more than this, in µs, and at each look by as much as at the first one, to this part: a
+/// disturbance dies away. (Less than half of what tells the place: the line must not bend towards two places.)
+const STAYS_S: f64 = 14.0;
+const LOOK_EVERY_S: f64 = 2.0;
 const STAYS_US: f64 = 250.0;
 const SAME: f64 = 0.2;
-/// Without a callback for so long beside two periods the device stood still, in µs: some devices take a second at a time.
+/// It goes at another rate if the last windows, so many, are off by more than this, in µs, by both measures; only they count then.
+const LATELY: usize = 8;
+const BENT_US: f64 = 250.0;
+/// Without a callback for so long beside two periods and what is queued the device stood still, in µs: some devices take a second at a
+/// time.
 const PAUSE_US: f64 = 400_000.0;
 
 /// What is known of a device and holds the next time.
@@ -81,7 +85,7 @@ pub struct Learned {
 
 impl Learned {
     /// The same, known no better than this.
-    fn at_least(self, sigma_ppm: f64) -> Learned {
+    pub fn at_least(self, sigma_ppm: f64) -> Learned {
         Learned {
             sigma_ppm: self.sigma_ppm.max(sigma_ppm),
             ..self
@@ -121,9 +125,7 @@ pub struct DeviceClock {
     open: Vec<(f64, f64)>,
     /// How far from the line the last callbacks were: what they told, and when they came.
     recent: VecDeque<(f64, f64)>,
-    /// So many callbacks in a row told that the device is elsewhere, on one side, and where, at the first look.
-    elsewhere: i64,
-    elsewhere_us: f64,
+    elsewhere: Option<Elsewhere>,
     latency_us: Option<f64>,
     moves: u32,
 }
@@ -152,8 +154,7 @@ impl DeviceClock {
             from_s: 0.0,
             open: Vec::new(),
             recent: VecDeque::with_capacity(RECENT),
-            elsewhere: 0,
-            elsewhere_us: 0.0,
+            elsewhere: None,
             latency_us: None,
             moves: 0,
         }
@@ -161,12 +162,17 @@ impl DeviceClock {
 
     /// One callback.
     pub fn handle_tick(&mut self, tick: &Tick) {
+        if self.last.is_some_and(|last| tick.frames == last.frames) {
+            return; // it took nothing
+        }
         let last = self.last.replace(*tick);
         let stood_still = last.is_some_and(|last| {
             let passed_us = tick.called_us - last.called_us;
             let period_us = tick.frames.saturating_sub(last.frames) as f64 / self.rate_hz * 1e6;
-            let longest_us = PAUSE_US + 2.0 * period_us;
-            !(0.0..=longest_us).contains(&passed_us) || tick.frames <= last.frames
+            // A device that has much may wait until it needs more.
+            let queued_us = (last.leaves_us - last.called_us).max(0.0);
+            let longest_us = PAUSE_US + 2.0 * period_us + queued_us;
+            !(0.0..=longest_us).contains(&passed_us) || tick.frames < last.frames
         });
         if stood_still {
             self.forget();
@@ -226,8 +232,8 @@ impl DeviceClock {
             self.skew = learned.at_least(KNOWN_SKEW_PPM);
         }
         (self.origin, self.line, self.latency_us) = (None, None, None);
-        (self.ticks, self.seen, self.from_s, self.elsewhere) = (0, 0, 0.0, 0);
-        self.is_anew = false;
+        (self.ticks, self.seen, self.from_s) = (0, 0, 0.0);
+        (self.elsewhere, self.is_anew) = (None, false);
         self.windows.clear();
         self.open.clear();
         self.recent.clear();
@@ -250,13 +256,18 @@ impl DeviceClock {
         }
         let off_us = told_us - line.leaves_us - drifted_us;
         self.recent.push_back((off_us, called_us - expected_us));
-        if let Some(moved_us) = self.moved(off_us, period_us) {
+        if let Some(moved_us) = self.moved(at_s, off_us, period_us) {
             self.begin_elsewhere(at_s, line, moved_us);
         } else if at_s - self.from_s >= WINDOW_S {
             self.close(at_s, line);
             // When there are all, the line hardly changes any more.
             if self.windows.len() < WINDOWS || self.seen.is_multiple_of(LATER_EVERY) {
-                let next = Line::through(&self.windows, line, self.skew);
+                let mut next = Line::through(&self.windows, line, self.skew);
+                if self.is_bent(&next) {
+                    self.windows.drain(..self.windows.len() - LATELY);
+                    self.skew = next.skew.at_least(FIRST_SKEW_PPM);
+                    next = Line::through(&self.windows, next, self.skew);
+                }
                 let leap_us = next.leaves_us - line.at(next.at_s).leaves_us;
                 self.moves += u32::from(leap_us.abs() > LEAP_US);
                 self.line = Some(next);
@@ -293,7 +304,7 @@ impl DeviceClock {
         self.line = Some(Line { skew, ..line });
         self.moves += 1;
         (self.seen, self.from_s) = (0, line.at_s);
-        (self.elsewhere, self.is_anew) = (0, false);
+        (self.elsewhere, self.is_anew) = (None, false);
         self.windows.clear();
         self.windows.push_back(Window {
             at_s: line.at_s,
@@ -334,7 +345,7 @@ impl DeviceClock {
     }
 
     /// By how much the device has moved, if it has: see the module.
-    fn moved(&mut self, off_us: f64, period_us: f64) -> Option<f64> {
+    fn moved(&mut self, at_s: f64, off_us: f64, period_us: f64) -> Option<f64> {
         if self.recent.len() == RECENT && off_us.abs() > MOVED_US {
             let told_us = self.told_off_us();
             // But for whole periods, which the callbacks do not show.
@@ -347,7 +358,7 @@ impl DeviceClock {
                 return Some(told_us);
             }
         }
-        self.stays(off_us)
+        self.stays(at_s, off_us)
     }
 
     /// How far what the device tells is from the line, lately.
@@ -356,30 +367,55 @@ impl DeviceClock {
     }
 
     /// By how much the device tells that it is elsewhere, if it does so for so long that this is true.
-    fn stays(&mut self, off_us: f64) -> Option<f64> {
-        let side = if off_us.abs() < STAYS_US {
-            0
-        } else {
-            off_us.signum() as i64
+    fn stays(&mut self, at_s: f64, off_us: f64) -> Option<f64> {
+        if off_us.abs() < STAYS_US {
+            self.elsewhere = None;
+            return None;
+        }
+        let same_side = |before: &Elsewhere| before.side == off_us.signum();
+        let Some(mut elsewhere) = self.elsewhere.filter(same_side) else {
+            self.elsewhere = Some(Elsewhere {
+                side: off_us.signum(),
+                since_s: at_s,
+                look_s: at_s + LOOK_EVERY_S,
+                first_us: None,
+            });
+            return None;
         };
-        self.elsewhere = if side == 0 || side != self.elsewhere.signum() {
-            side
-        } else {
-            self.elsewhere + side
-        };
-        let elsewhere = self.elsewhere.unsigned_abs();
-        if elsewhere == 0 || !elsewhere.is_multiple_of(LOOK_EVERY) {
+        if at_s < elsewhere.look_s {
             return None;
         }
         let told_us = self.told_off_us();
-        if elsewhere == LOOK_EVERY {
-            self.elsewhere_us = told_us;
-        }
-        if (told_us - self.elsewhere_us).abs() > SAME * told_us.abs() {
-            self.elsewhere = 0;
-        }
-        (elsewhere == STAYS && self.elsewhere != 0).then_some(told_us)
+        let first_us = *elsewhere.first_us.get_or_insert(told_us);
+        elsewhere.look_s = at_s + LOOK_EVERY_S;
+        let is_same = (told_us - first_us).abs() <= SAME * told_us.abs();
+        self.elsewhere = is_same.then_some(elsewhere);
+        (is_same && at_s - elsewhere.since_s >= STAYS_S).then_some(told_us)
     }
+
+    /// Whether the device goes at another rate than before (its clock, or ours, is corrected): lately what it tells and when it asks are off
+    /// the line in the same direction, both.
+    fn is_bent(&self, line: &Line) -> bool {
+        if self.windows.len() < 2 * LATELY {
+            return false;
+        }
+        let lately = || self.windows.iter().rev().take(LATELY);
+        let told_us = median(lately().map(|window| line.off_us(window).0));
+        let called_us = median(lately().map(|window| line.off_us(window).1));
+        told_us.abs().min(called_us.abs()) > BENT_US && told_us.signum() == called_us.signum()
+    }
+}
+
+/// The device tells that it is elsewhere.
+#[derive(Clone, Copy, Debug)]
+struct Elsewhere {
+    /// Later or earlier: 1 or −1.
+    side: f64,
+    since_s: f64,
+    /// When to look again whether it is the same place.
+    look_s: f64,
+    /// Where, at the first look.
+    first_us: Option<f64>,
 }
 
 /// The same callback, less the periods that it was early.

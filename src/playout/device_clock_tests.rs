@@ -307,6 +307,52 @@ fn a_way_that_has_become_longer_is_noticed_within_half_a_minute() {
 }
 
 #[test]
+fn a_rate_that_changes_is_followed() {
+    // NTP corrects our clock, by up to 500 ppm; a device gets warm.
+    for (change_ppm, most_us) in [
+        (20.0, 600.0),
+        (-100.0, 1_200.0),
+        (300.0, 3_200.0),
+        (-500.0, 5_200.0),
+    ] {
+        for seed in 0..10 {
+            for noise in [Noise::White(50.0), Noise::Excursions(500.0)] {
+                let mut device = Device::new(-20.0, noise, seed);
+                let mut clock = DeviceClock::new(RATE, Some(known(-20.0)));
+                run(&mut device, &mut clock, 150.0, |_, _| {});
+                device.slow_ppm += change_ppm;
+                let (worst_us, _) = worst(&mut device, &mut clock, 40.0);
+                let (later_us, off_ppm) = worst(&mut device, &mut clock, 60.0);
+                let told = format!(
+                    "{change_ppm} ppm, {seed}, {noise:?}: {worst_us:.0} us, later {later_us:.0} us, {off_ppm:.1} ppm"
+                );
+                assert!(
+                    worst_us < most_us && later_us < 350.0 && off_ppm.abs() < 5.0,
+                    "{told}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_that_takes_a_second_in_four_parts_is_known() {
+    let mut clock = DeviceClock::new(RATE, None);
+    for callback in 0..60u64 {
+        let lump_us = 5e12 + (callback / 4) as f64 * 1e6;
+        let queued_us = (callback % 4) as f64 * 250_000.0;
+        clock.handle_tick(&Tick {
+            frames: callback * u64::from(RATE) / 4,
+            called_us: lump_us + (callback % 4) as f64 * 100.0,
+            leaves_us: lump_us + 250_000.0 + queued_us,
+        });
+    }
+    let leaves_us = clock.leaves_us(60 * u64::from(RATE) / 4).expect("known");
+    assert!((leaves_us - (5e12 + 15.25e6)).abs() < 500.0, "{leaves_us}");
+    assert_eq!(clock.moves(), 1);
+}
+
+#[test]
 fn what_makes_no_sense_is_survived() {
     let mut clock = DeviceClock::new(0, Some(known(1e9)));
     let odd = [0.0, -1e300, 1e300, f64::MAX, 7.0];

@@ -133,7 +133,7 @@ impl Line {
     }
 
     /// How far from it a window is: what was told, and the earliest callback.
-    fn off_us(&self, window: &Window) -> (f64, f64) {
+    pub(super) fn off_us(&self, window: &Window) -> (f64, f64) {
         let drifted_us = self.drifted_us(window.at_s);
         (
             window.told_us - self.leaves_us - drifted_us,

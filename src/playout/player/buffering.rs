@@ -31,6 +31,9 @@ pub(super) struct Buffering {
     repaired_at: Option<Instant>,
 }
 
+/// With so much a takeover is not heard (DESIGN 5): what a device takes does not make less of it.
+const SAFE_WAIT: Duration = Duration::from_millis(100);
+
 impl Buffering {
     pub(super) fn new(config: &Config) -> Buffering {
         Buffering {
@@ -78,11 +81,16 @@ impl Player {
         }
     }
 
-    /// How long after its due time a frame is played: what the device takes before it is heard.
+    /// How long after its due time a frame is played: what the device takes before it is heard. If the buffer is too short for that, it is
+    /// heard late, by as little as a takeover that is not heard allows.
     pub(super) fn wait(&self) -> Duration {
         let goal = self.goal();
         let early = goal.saturating_sub(self.config.lead);
-        if early >= LEAST_WAIT { early } else { goal }
+        if early >= LEAST_WAIT {
+            early
+        } else {
+            goal.min(SAFE_WAIT)
+        }
     }
 
     /// How much later than it should this listener is heard, as its device takes longer than the buffer leaves it.

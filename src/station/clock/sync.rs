@@ -22,8 +22,9 @@ const ACQUIRING: Duration = Duration::from_secs(3);
 const EVERY: Duration = Duration::from_millis(200);
 /// All nodes together send no more than one probe in this time, but for those that have just come.
 const EVERY_FOR_EACH: Duration = Duration::from_millis(40);
-/// From probe to probe while answers say that what is known cannot be.
+/// From probe to probe while answers say that what is known cannot be; all nodes together ask so many times more often than otherwise.
 const CHECKING_EVERY: Duration = Duration::from_millis(50);
+const CHECKING_MORE: u32 = 8;
 /// So many of them in a row are right: this node's clock has jumped. If it is the leader's, most who ask see it, and the leader has
 /// noticed before.
 const JUMPED: u32 = 8;
@@ -139,6 +140,11 @@ impl Sync {
         self.probe_at
     }
 
+    /// From probe to probe in a station of so many `nodes`, at least.
+    pub fn share(nodes: usize) -> Duration {
+        EVERY_FOR_EACH.saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX))
+    }
+
     /// Time has come. Whether a probe of this `number` (one that nobody can guess) is to be sent, in a station of so many `nodes`.
     pub fn handle_timeout(&mut self, number: u64, nodes: usize, now: Instant) -> bool {
         self.turn(now);
@@ -150,11 +156,11 @@ impl Sync {
             0 => FIRST_EVERY,
             _ => CHECKING_EVERY,
         };
-        self.share = EVERY_FOR_EACH.saturating_mul(u32::try_from(nodes).unwrap_or(u32::MAX));
-        let share = if self.is_acquiring(now) {
-            Duration::ZERO
-        } else {
-            self.share
+        self.share = Sync::share(nodes);
+        let share = match self.contradictions {
+            _ if self.is_acquiring(now) => Duration::ZERO,
+            0 => self.share,
+            _ => self.share / CHECKING_MORE,
         };
         self.probe_at = Some(now + every.max(share));
         if self.asked.len() == MAX_ASKED {
@@ -215,7 +221,7 @@ impl Sync {
             self.filter.handle_jump(sample);
             self.turn(heard);
         } else if let Some(at) = &mut self.probe_at {
-            *at = (*at).min(heard + CHECKING_EVERY.max(self.share));
+            *at = (*at).min(heard + CHECKING_EVERY.max(self.share / CHECKING_MORE));
         }
     }
 

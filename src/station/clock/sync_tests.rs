@@ -303,6 +303,42 @@ fn a_clock_that_jumped_is_followed_within_some_seconds() {
 }
 
 #[test]
+fn a_rate_that_changes_is_learned() {
+    // NTP corrects clocks by up to 500 ppm, and begins and ends as it likes.
+    for change_ppm in [20.0f64, -100.0, 500.0] {
+        // What it may be off by meanwhile, for each ppm and beside that, and from 90 s on.
+        for (net, us_for_each, most_us, later_us) in [
+            (NETS[0], 2.0, 200.0, 30.0),
+            (NETS[1], 8.0, 600.0, 250.0),
+            (NETS[2], 24.0, 1_000.0, 1_500.0),
+        ] {
+            let bounds_us = (most_us + us_for_each * change_ppm.abs(), later_us);
+            for seed in 0..8 {
+                let mut world = World::new(net, seed, 20.0);
+                settle(&mut world, 120.0);
+                world.skew_ppm += change_ppm;
+                let changed = world.now;
+                let mut most_us: f64 = 0.0;
+                world.run_until(after(changed, 90.0), |world| {
+                    most_us = most_us.max(world.error_us().abs());
+                });
+                let mut later_us: f64 = 0.0;
+                world.run_until(after(changed, 150.0), |world| {
+                    later_us = later_us.max(world.error_us().abs());
+                });
+                let off_ppm =
+                    world.sync.estimate(world.now).expect("known").skew_ppm - world.skew_ppm;
+                let told = format!(
+                    "{} {change_ppm} ppm, {seed}: {most_us:.0} us, later {later_us:.0} us, {off_ppm:.1} ppm",
+                    net.name
+                );
+                assert!(most_us < bounds_us.0 && later_us < bounds_us.1, "{told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_a_little_off_is_mended_without_a_step() {
     for jump_us in [-20_000.0, -3_000.0, 3_000.0, 20_000.0] {
         let mut world = World::new(NETS[0], 1, 20.0);

@@ -10,7 +10,7 @@
 //! the time that everybody has.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::Node;
@@ -33,13 +33,18 @@ const APART_US: u64 = 30_000;
 const APART_TIMES: u32 = 4;
 /// Of one that says so, nobody knows whose clock it is.
 const LEAST_APART: usize = 2;
-/// Who has not asked for so long does not count.
+/// Who has not asked for so long, or for so many of its turns, does not count.
 const ASKED_LATELY: Duration = Duration::from_secs(15);
+const TURNS: u32 = 3;
+/// Who asks again before this is not answered.
+const LEAST_BETWEEN: Duration = Duration::from_millis(10);
 
 /// What an asker says of the leader's clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Witness {
     at: Instant,
+    /// All nodes of a machine have one clock. (On the loopback interface each node counts.)
+    machine: IpAddr,
     /// So many questions in a row said that it is ahead (positive) or behind.
     apart: i64,
 }
@@ -167,11 +172,15 @@ impl Node {
         let Some(asker) = asker.filter(|_| probe.station == self.config.station) else {
             return self.refuse(Doubt::Asker, Some(from));
         };
-        if !self.syncing.times.spend(now) {
-            return;
+        let asked_at = self.syncing.witnesses.get(&asker).map(|asked| asked.at);
+        let is_flood = asked_at.is_some_and(|at| now.since(at) < LEAST_BETWEEN);
+        if is_flood || !self.syncing.times.spend(now) {
+            return self.refuse(Doubt::Flood, Some(from));
         }
-        self.hear_witness(asker, probe.apart_us.unwrap_or_default());
-        if self.is_apart(APART_TIMES) {
+        self.hear_witness(asker, from.ip(), probe.apart_us.unwrap_or_default());
+        // If nobody could go on, it is the others that learn this clock anew.
+        let doubted = self.is_apart(1) && self.can_be_succeeded();
+        if doubted && self.is_apart(APART_TIMES) {
             return self.resign_as_its_clock_jumped();
         }
         let waited_us = u32::try_from(now.since(arrived).as_micros()).unwrap_or(u32::MAX);
@@ -182,19 +191,22 @@ impl Node {
             received_us,
             waited_us,
             rate_sigma_ppb: (self.syncing.sync.rate_sigma_ppm() * 1e3) as u32,
-            doubted: self.is_apart(1),
+            doubted,
         };
         self.send_control(Some(from), &Message::Time(time));
     }
 
     /// One who asks says how far this leader's clock is ahead of what it thinks.
-    fn hear_witness(&mut self, asker: NodeId, apart_us: i64) {
+    fn hear_witness(&mut self, asker: NodeId, machine: IpAddr, apart_us: i64) {
         let now = self.latest;
+        let lately = ASKED_LATELY.max(Sync::share(self.roster.len()) * TURNS);
         let witnesses = &mut self.syncing.witnesses;
-        witnesses.retain(|_, witness| now.since(witness.at) < ASKED_LATELY);
-        let witness = witnesses
-            .entry(asker)
-            .or_insert(Witness { at: now, apart: 0 });
+        witnesses.retain(|_, witness| now.since(witness.at) < lately);
+        let witness = witnesses.entry(asker).or_insert(Witness {
+            at: now,
+            machine,
+            apart: 0,
+        });
         witness.at = now;
         witness.apart = if apart_us.unsigned_abs() <= APART_US {
             0
@@ -205,12 +217,26 @@ impl Node {
         };
     }
 
-    /// Whether most who ask say so many times in a row that this leader's clock is wrong.
+    /// Whether most machines that ask say so many times in a row that this leader's clock is wrong, all in one direction.
     fn is_apart(&self, times: u32) -> bool {
-        let witnesses = &self.syncing.witnesses;
-        let says_so = |witness: &&Witness| witness.apart.unsigned_abs() >= times.into();
-        let apart = witnesses.values().filter(says_so).count();
-        apart >= LEAST_APART && 2 * apart > witnesses.len()
+        let voices = self.syncing.witnesses.iter().map(|(node, witness)| {
+            let node = witness.machine.is_loopback().then_some(*node);
+            ((witness.machine, node), witness.apart)
+        });
+        let voices: BTreeMap<(IpAddr, Option<NodeId>), i64> = voices.collect();
+        let say = |sign: i64| {
+            let says_so = |apart: &&i64| **apart * sign >= i64::from(times);
+            voices.values().filter(says_so).count()
+        };
+        let apart = say(1).max(say(-1));
+        apart >= LEAST_APART && 2 * apart > voices.len()
+    }
+
+    /// Whether somebody could go on. (To a clock that jumped everybody seems to be away, so the list of heirs tells nothing.)
+    fn can_be_succeeded(&self) -> bool {
+        let can_lead = |standing: &Standing| standing.standby && standing.eligible;
+        let mut peers = self.roster.peers();
+        peers.any(|(_, peer)| can_lead(&peer.standing))
     }
 
     fn resign_as_its_clock_jumped(&mut self) {
@@ -218,15 +244,6 @@ impl Node {
         let Role::Leading { lead, .. } = &self.role else {
             return;
         };
-        // To a clock that jumped everybody seems to be away, so the list of heirs tells nothing.
-        let can_lead = |standing: &Standing| standing.standby && standing.eligible;
-        if !self
-            .roster
-            .peers()
-            .any(|(_, peer)| can_lead(&peer.standing))
-        {
-            return; // nobody could go on
-        }
         let mut following = Following::new(lead.term, self.latest);
         following.keep_clock(lead.clock, next.minus(1));
         self.syncing.sync = Sync::default();

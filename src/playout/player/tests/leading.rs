@@ -30,13 +30,9 @@ fn a_frame_is_decided_as_early_as_the_device_takes_and_heard_when_it_should_be()
         (150, 0, (buffer_ms - 150, buffer_ms, 0)),
         (150, 30, (buffer_ms - 120, buffer_ms + 30, 0)),
         (0, -30, (buffer_ms - 30, buffer_ms - 30, 0)),
-        // No less than 40 ms are left for the network; else all is heard later.
+        // No less than 40 ms are left for the network; else all is heard later, and then a takeover shall not be heard.
         (buffer_ms - 40, 0, (40, buffer_ms, 0)),
-        (
-            buffer_ms - 39,
-            0,
-            (buffer_ms, 2 * buffer_ms - 39, buffer_ms - 39),
-        ),
+        (buffer_ms - 39, 0, (100, buffer_ms + 61, 61)),
         // A delay that would come before the frame.
         (0, -10_000, (40, 40, 0)),
     ] {

@@ -211,25 +211,24 @@ fn a_leader_tells_the_nodes_that_it_knows_what_time_it_is_and_nobody_else() {
 }
 
 #[test]
-fn a_flood_of_probes_is_answered_in_part() {
-    let mut bench = Bench::with_tracks(config(), &[500]);
-    bench.run_until(at_ms(1_000));
-    let hello = Message::Hello(hello_of(LISTENER, Some(STATION), Standing::default()));
-    let now = bench.now;
-    bench.node.handle_control(addr(4), &hello, now, now);
-    for number in 0..20_000 {
-        let probe = Message::Probe(Probe {
-            station: STATION,
-            node: LISTENER,
-            number,
-            apart_us: None,
-        });
-        bench.node.handle_control(addr(4), &probe, now, now);
+fn a_flood_of_probes_is_answered_in_part_and_nobody_is_starved_by_one_other() {
+    let askers: Vec<SocketAddr> = (1..=60).map(addr).collect();
+    let mut bench = led(&askers, Standing::default());
+    let mut told = [0; 2];
+    let began = bench.now;
+    while bench.now < began + Duration::from_secs(1) {
+        // One asks a hundred times in a row, all others fifty times a second.
+        for _ in 0..100 {
+            told[0] += usize::from(complain(&mut bench, askers[0], 0).is_some());
+        }
+        for from in &askers[1..] {
+            told[1] += usize::from(complain(&mut bench, *from, 0).is_some());
+        }
+        bench.run_until(bench.now + 20 * MS);
     }
-    bench.drain();
-    let is_time = |(_, _, message): &(Instant, _, Message)| matches!(message, Message::Time(_));
-    let told = bench.controls().iter().filter(|sent| is_time(sent)).count();
-    assert!((100..=500).contains(&told), "{told}");
+    assert!((8..=50).contains(&told[0]), "{told:?}");
+    assert!((400..=1_000).contains(&told[1]), "{told:?}");
+    assert!(bench.node.rejected()["answer_flood"] > 5_000);
 }
 
 #[test]
@@ -279,6 +278,112 @@ fn a_leader_whose_clock_has_jumped_by_what_most_say_lets_another_one_lead() {
     }
 }
 
+/// Whoever asks `bench`, which leads, says that its clock is off by so much; `host` of 192.0.2.0/24, and from which port.
+fn complain(bench: &mut Bench, from: SocketAddr, apart_us: i64) -> Option<Time> {
+    let (now, sent) = (bench.now, bench.controls().len());
+    let probe = Message::Probe(Probe {
+        station: STATION,
+        node: NodeId(9),
+        number: sent as u64,
+        apart_us: Some(apart_us),
+    });
+    bench.node.handle_control(from, &probe, now, now);
+    bench.drain();
+    let controls = bench.controls();
+    let told = controls[sent..].iter().rev();
+    let mut times = told.filter_map(|(_, _, message)| match message {
+        Message::Time(time) => Some(*time),
+        _ => None,
+    });
+    times.next()
+}
+
+/// A leader, and nodes that follow it from these addresses.
+fn led(askers: &[SocketAddr], standing: Standing) -> Bench {
+    let mut bench = Bench::with_tracks(config(), &[5_000]);
+    bench.run_until(at_ms(1_000));
+    for (number, addr) in (4..).zip(askers) {
+        let hello = Message::Hello(hello_of(NodeId(number << 32), Some(STATION), standing));
+        let now = bench.now;
+        bench.node.handle_control(*addr, &hello, now, now);
+    }
+    bench.run_until(at_ms(1_500));
+    bench
+}
+
+fn able() -> Standing {
+    Standing {
+        standby: true,
+        eligible: true,
+        complete: true,
+        ..Standing::default()
+    }
+}
+
+#[test]
+fn if_nobody_could_go_on_the_clock_that_jumped_is_told_as_it_is() {
+    let askers = [addr(4), addr(5)];
+    for (standing, resigns) in [(able(), true), (Standing::default(), false)] {
+        let mut bench = led(&askers, standing);
+        let mut answers = Vec::new();
+        for _ in 0..20 {
+            for from in askers {
+                answers.push(complain(&mut bench, from, 5_000_000));
+            }
+            bench.run_until(bench.now + 50 * MS);
+        }
+        assert_eq!(bench.node.term().is_none(), resigns, "{standing:?}");
+        if !resigns {
+            let is_believed = |time: &Option<Time>| time.is_some_and(|time| !time.doubted);
+            assert!(answers.iter().all(is_believed), "{answers:?}");
+        }
+    }
+}
+
+#[test]
+fn one_machine_is_one_witness_and_two_that_contradict_each_other_are_none() {
+    let port = |host: u8, port: u16| SocketAddr::new(addr(host).ip(), port);
+    let lo = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let table = [
+        (vec![port(4, 1), port(4, 2), port(4, 3)], [1, 1, 1], false),
+        (vec![addr(4), addr(5)], [1, -1, 0], false),
+        (vec![addr(4), addr(5)], [-1, -1, 0], true),
+        // On the loopback interface each node is one.
+        (vec![lo(1), lo(2), lo(3)], [1, 1, 1], true),
+    ];
+    for (askers, signs, resigns) in table {
+        let mut bench = led(&askers, able());
+        for _ in 0..10 {
+            for (from, sign) in askers.iter().zip(signs) {
+                complain(&mut bench, *from, sign * 1_000_000);
+            }
+            bench.run_until(bench.now + 50 * MS);
+        }
+        assert_eq!(bench.node.term().is_none(), resigns, "{askers:?}");
+    }
+}
+
+#[test]
+fn a_crowd_that_asks_seldom_is_heard_too() {
+    let askers: Vec<SocketAddr> = (0..240)
+        .map(|n| SocketAddr::from(([10, 0, (n / 200) as u8, (n % 200) as u8 + 1], 5_000)))
+        .collect();
+    let mut bench = led(&askers, able());
+    assert!(
+        bench.node.roster().len() > 200,
+        "{}",
+        bench.node.roster().len()
+    );
+    // Each of them asks once in ten seconds, and again.
+    for _ in 0..4 {
+        for from in &askers {
+            complain(&mut bench, *from, 1_000_000);
+            bench.run_until(bench.now + 40 * MS);
+        }
+    }
+    assert_eq!(bench.node.term(), None, "another one leads");
+}
+
 #[test]
 fn one_node_in_many_names_is_one_witness() {
     let mut bench = Bench::with_tracks(config(), &[500]);
@@ -304,7 +409,7 @@ fn one_node_in_many_names_is_one_witness() {
         });
         let now = bench.now;
         bench.node.handle_control(addr(4), &probe, now, now);
-        bench.drain();
+        bench.run_until(now + 20 * MS);
     }
     assert!(bench.node.term().is_some(), "it leads on");
     assert_eq!(bench.node.syncing.witnesses.len(), 1);
