@@ -5,13 +5,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # CI: what cannot run here fails instead of being skipped.
-export LANRADIO_INTERFACE=lo LANRADIO_PROOF=1 CARGO_TERM_COLOR=never CI=true
+export LANRADIO_INTERFACE=lo LANRADIO_PROOF=1 CARGO_TERM_COLOR=never CI=true FIGURES_RUNS=${FIGURES_RUNS:-3}
 
 # What the steps print and measure stays here, for a look when one fails.
 logs=${CARGO_TARGET_DIR:-target}/proof
 work=$logs/measured
 rm -rf "$work"
 mkdir -p "$work"
+
+run_by="make proof" test_logs=$logs/together
+rm -rf "$test_logs"
+# shellcheck source=scripts/together.sh
+. scripts/together.sh
 
 step() { # step LOG COMMAND...
     local log=$logs/$1.log began=$SECONDS
@@ -36,7 +41,7 @@ tests_table() { # one line for each test binary, from cargo test's own output; t
                 if (passed[name] + ignored[name] > 0) printf "| %s | %d | %d |\n", name, passed[name], ignored[name]
             }
             printf "| **all** | **%d** | %d |\n", all_passed, all_ignored
-        }' "$logs/test.log" "$logs/doc.log" "$logs/takeover-figures.log" "$logs/takeover.log" "$logs/insync.log" "$logs/repair.log"
+        }' "$logs/test.log" "$logs/doc.log" "$test_logs"/*.log "$logs/takeover-figures.log" "$logs/takeover.log" "$logs/insync.log" "$logs/repair.log"
 }
 
 fuzz_table() {
@@ -102,12 +107,13 @@ machine() {
 
 step build cargo build --release --locked
 step build-figures cargo bench --no-run --locked
-# What can fail comes first: figures take long and fail nothing.
-others=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done
-    sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'takeover|repair|insync' | sed 's/^/--test /')
+# What can fail comes first: figures take long and fail nothing. Those that keep all cores busy, then those that wait, side by side.
+quick=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done)
 # shellcheck disable=SC2086 # a list of words
-FIGURES_OUT=$work/figures-sim step test cargo test --locked --lib --bins $others
+FIGURES_OUT=$work/figures-sim step test cargo test --locked --lib --bins --test architecture --test files --test sim $quick
 step doc cargo test --locked --doc
+# shellcheck disable=SC2046 # a list of words
+together $(sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'architecture|files|sim|takeover|insync|repair')
 release=$(readlink -f "${CARGO_TARGET_DIR:-target}/release/lanradio")
 FIGURES_OUT=$work/figures-insync LANRADIO_BINARY=$release step insync cargo test --locked --test insync
 # Takeover judges milliseconds: it has the machine to itself, and what is measured is alone on it. These tests make figures.

@@ -15,34 +15,8 @@ step() {
     echo "   $((SECONDS - began)) s" >&2
 }
 
-# Those that mostly wait: side by side, and more tests at a time than there are cores, they take as long as the longest.
-together() { # together TEST...
-    echo "== cargo test --locked --test $* (side by side)" >&2
-    local began=$SECONDS logs=$target/test-logs name pid pids=() failed= threads
-    mkdir -p "$logs"
-    for name in "$@"; do
-        # Sound cannot wait: not more streams at a time than there are cores, and the others give way to it, as they do to a
-        # desktop's sound server.
-        threads=4 nice=10
-        [ "$name" != sound ] || threads=2 nice=0
-        [ "$name" != repair ] || threads=6
-        [ $# != 1 ] || nice=0
-        RUST_TEST_THREADS=$threads nice -n "$nice" cargo test --locked --test "$name" </dev/null >"$logs/$name.log" 2>&1 &
-        pids+=($!)
-    done
-    for name in "$@"; do
-        pid=${pids[0]} pids=("${pids[@]:1}")
-        if wait "$pid"; then
-            grep '^test result' "$logs/$name.log" | sed "s/^/   $name: /" >&2
-        else
-            cat "$logs/$name.log" >&2
-            failed="$failed $name"
-        fi
-        grep -h 'SKIPPED' "$logs/$name.log" >&2 || true
-    done
-    [ -z "$failed" ] || { echo "make test: failed:$failed" >&2; exit 1; }
-    echo "   $((SECONDS - began)) s" >&2
-}
+# shellcheck source=scripts/together.sh
+. scripts/together.sh
 
 # The fuzz targets share no artefact with the rest. One job compiles them beside lints, docs and tests: each of the two leaves cores
 # idle while it waits for one large crate, and with as many jobs as that they end at about the same time. Nothing is tested meanwhile.

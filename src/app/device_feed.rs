@@ -20,6 +20,7 @@ use crate::playout::device_clock::{DeviceClock, Learned, Tick};
 use crate::playout::fade;
 use crate::playout::servo::{Placement, Servo};
 use crate::time::Instant;
+use crate::wire::ids::FRAME;
 use crate::wire::report::Timing;
 
 /// What is played of a block that is cut off: its 5 ms fade and the resampler's delay.
@@ -32,7 +33,7 @@ const SILENCE: [f32; 960] = [0.0; 960];
 /// How much later than planned a block may be written and still be there when the device asks: what wake-ups are late, and what a frame
 /// that is missing is waited for.
 const SLACK: Duration = Duration::from_millis(60);
-/// Blocks are written earlier or later by no less than this.
+/// Blocks are written later only if there is more than a frame and this to spare.
 const LEAD_STEP: Duration = Duration::from_millis(10);
 
 /// When a block is to be heard.
@@ -148,12 +149,12 @@ impl DeviceFeed {
             }
         }
         if let Some(latency_us) = self.clock.latency_us() {
-            let lead = Duration::from_micros(latency_us as u64) + self.feed.period + SLACK;
-            if self
-                .lead
-                .is_none_or(|before| before.abs_diff(lead) > LEAD_STEP)
-            {
-                self.lead = Some(lead);
+            let needed = Duration::from_micros(latency_us as u64) + self.feed.period + SLACK;
+            let fits = |lead: Duration| needed <= lead && lead - needed <= FRAME + LEAD_STEP;
+            if !self.lead.is_some_and(fits) {
+                // Whole frames: then a block is to be written when a packet comes, and that costs no wake-up of its own.
+                let frames = needed.as_micros().div_ceil(FRAME.as_micros());
+                self.lead = Some(FRAME * u32::try_from(frames).unwrap_or(u32::MAX));
             }
         }
     }

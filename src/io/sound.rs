@@ -24,10 +24,10 @@ use super::sound_callback::{DeviceHealth, Stamps, Trouble, fill};
 /// Frames that a device is asked to take at a time, of which ALSA makes two thirds: 43 ms at 48 kHz. Half of it is enough on a
 /// machine that never stalls, and costs a fifth more CPU time.
 const BUFFER_FRAMES: u32 = 3_072;
-/// The ring holds this much; the target of the servo is far below.
-const RING_SECONDS: u32 = 1;
+/// The ring holds this much; blocks are written some 0.2 s before they leave the device, and wait a part of that in its own buffer.
+const RING_MS: u32 = 500;
 /// The same for a device that chooses its buffer itself: some take a second at a time.
-const LONG_RING_SECONDS: u32 = 8;
+const LONG_RING_MS: u32 = 8_000;
 
 /// Callbacks that may wait to be looked at: two seconds and more.
 const MAX_STAMPS: usize = 256;
@@ -276,12 +276,13 @@ fn start<T>(device: &cpal::Device, config: StreamConfig) -> Result<Started, cpal
 where
     T: SizedSample + FromSample<f32>,
 {
-    let seconds = match config.buffer_size {
-        BufferSize::Fixed(_) => RING_SECONDS,
-        BufferSize::Default => LONG_RING_SECONDS,
+    let in_ring = |ms: u32| ms as usize * config.sample_rate as usize / 1_000;
+    let frames = match config.buffer_size {
+        // Some devices cannot take as little as they are asked to.
+        BufferSize::Fixed(asked) => in_ring(RING_MS).max(4 * asked as usize),
+        BufferSize::Default => in_ring(LONG_RING_MS),
     };
-    let (producer, mut consumer): (HeapProd<f32>, HeapCons<f32>) =
-        HeapRb::new((2 * seconds * config.sample_rate) as usize).split();
+    let (producer, mut consumer): (HeapProd<f32>, HeapCons<f32>) = HeapRb::new(2 * frames).split();
     let (mut tell, stamps) = HeapRb::new(MAX_STAMPS).split();
     let health = Arc::new(DeviceHealth::default());
     let (for_data, for_errors) = (health.clone(), health.clone());

@@ -15,6 +15,9 @@ use crate::{has_sound_server, start};
 const FROM_HZ: f64 = 300.0;
 const RISES_HZ_PER_S: f64 = 40.0;
 const SECONDS: usize = 120;
+/// What a listener may take with a device that is gone, as a multiple of what it takes to play. (2 % of a core is usual; a dead server's
+/// errors are a million a second.)
+const MOST_CPU: f64 = 2.5;
 
 fn rising_tone() -> Vec<u8> {
     let mut phase = 0.0f64;
@@ -107,9 +110,16 @@ fn assert_same_place(returned: &Return, undisturbed: &Return) {
     assert!(moved_s.abs() < 0.25, "{returned:?} against {undisturbed:?}");
 }
 
-/// Ends both; the states of the device in order, and the CPU time of the listener per second of its life, in per cent.
+/// Ends both; the states of the device in order, and the CPU time of the listener per second of its life, its start and what it did
+/// about its device included, as a multiple of what it takes to play.
 fn end(listener: Process, sender: Process) -> (Vec<String>, f64) {
-    let percent = 100.0 * cpu_s(&listener) / listener.age().as_secs_f64();
+    let used_s = cpu_s(&listener);
+    let taken = used_s / listener.age().as_secs_f64();
+    // How much that is depends on the machine and on who else is on it: the same listener, while it plays, is the measure.
+    std::thread::sleep(Duration::from_secs(4));
+    let playing = (cpu_s(&listener) - used_s) / 4.0;
+    let ratio = taken / playing.max(0.01);
+    println!("CPU: {taken:.3}, {playing:.3} while it plays");
     for process in [&sender, &listener] {
         process.signal(Signal::SIGINT);
     }
@@ -120,7 +130,7 @@ fn end(listener: Process, sender: Process) -> (Vec<String>, f64) {
         .iter()
         .map(state)
         .collect();
-    (states, percent)
+    (states, ratio)
 }
 
 #[test]
@@ -147,14 +157,14 @@ fn sound_returns_within_a_second_of_a_killed_server() {
     let stderr = listener.stderr();
     assert!(!stderr.contains("ALSA lib"), "{stderr}");
     assert!(stderr.lines().count() < 40, "{stderr}");
-    let (states, percent) = end(listener, sender);
+    let (states, ratio) = end(listener, sender);
     times.sort_by(f64::total_cmp);
-    println!("device returned: sound after {times:.2?} s, {percent:.2} % of a core");
+    println!("device returned: sound after {times:.2?} s, {ratio:.2} times what it takes to play");
     assert!(
         times[(times.len() * 9).div_ceil(10) - 1] <= 1.5,
         "{times:?}"
     );
-    assert!(percent < 5.0, "{percent:.2} % of a core");
+    assert!(ratio < MOST_CPU, "{ratio:.2} times what it takes to play");
     assert_eq!(states[..5], ["opened", "lost", "waiting", "opened", "lost"]);
 }
 
@@ -173,9 +183,9 @@ fn server_that_stood_still_for_3_s_plays_on_at_the_right_place() {
     server.signal(Signal::SIGCONT);
     let returned = listen_for_sound(&server, epoch);
     assert_same_place(&returned, &undisturbed);
-    let (states, percent) = end(listener, sender);
+    let (states, ratio) = end(listener, sender);
     assert!(returned.after_s < 1.5, "{returned:?}");
-    assert!(percent < 5.0, "{percent:.2} % of a core");
+    assert!(ratio < MOST_CPU, "{ratio:.2} times what it takes to play");
     assert_eq!(states[..3], ["opened", "lost", "opened"]);
 }
 
@@ -194,9 +204,9 @@ fn device_that_is_absent_at_start_plays_when_it_appears() {
     server.run();
     let seconds = listen_for_sound(&server, Instant::now()).after_s;
     let stderr = listener.stderr();
-    let (states, percent) = end(listener, sender);
+    let (states, ratio) = end(listener, sender);
     assert!(seconds < 1.5, "{seconds} s");
-    assert!(percent < 5.0, "{percent:.2} % of a core");
+    assert!(ratio < MOST_CPU, "{ratio:.2} times what it takes to play");
     assert_eq!(states, ["waiting", "opened"]);
     assert_eq!(stderr.matches("no sound: ").count(), 1, "{stderr}");
     assert!(!stderr.contains("ALSA lib"), "{stderr}");
