@@ -108,12 +108,11 @@ machine() {
 step build cargo build --release --locked
 step build-figures cargo bench --no-run --locked
 # What can fail comes first: figures take long and fail nothing. Those that keep all cores busy, then those that wait, side by side.
-quick=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done)
-# shellcheck disable=SC2086 # a list of words
-FIGURES_OUT=$work/figures-sim step test cargo test --locked --lib --bins --test architecture --test files --test sim $quick
+# shellcheck disable=SC2046 # a list of words
+FIGURES_OUT=$work/figures-sim step test cargo test --locked --lib --bins --test architecture --test files --test sim $(quick_tests)
 step doc cargo test --locked --doc
 # shellcheck disable=SC2046 # a list of words
-together $(sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'architecture|files|sim|takeover|insync|repair')
+together $(waiting_tests)
 release=$(readlink -f "${CARGO_TARGET_DIR:-target}/release/lanradio")
 FIGURES_OUT=$work/figures-insync LANRADIO_BINARY=$release step insync cargo test --locked --test insync
 # Takeover judges milliseconds: it has the machine to itself, and what is measured is alone on it. These tests make figures.

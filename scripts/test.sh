@@ -39,14 +39,11 @@ step cargo clippy --all-targets --locked -- -D warnings
 step cargo doc --no-deps --locked
 step cargo test --no-run --all-targets --locked # compiles the benches, too
 [ -z "$fuzz_build" ] || step end_fuzz_build
-# Every test there is: files of their own are quick; folders ([[test]] in Cargo.toml) drive the binary and wait for it, but for
-# `files` and `sim`, which keep all cores busy. `takeover`, `insync` and `repair` have the machine to themselves: they judge milliseconds.
-quick=$(for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done)
-# shellcheck disable=SC2086 # a list of words
-step cargo test --locked --lib --bins --test architecture --test files --test sim $quick
+# shellcheck disable=SC2046 # a list of words
+step cargo test --locked --lib --bins --test architecture --test files --test sim $(quick_tests)
 step cargo test --locked --doc
 # shellcheck disable=SC2046 # a list of words
-together $(sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'architecture|files|sim|takeover|insync|repair')
+together $(waiting_tests)
 together takeover
 together insync
 together repair

@@ -6,6 +6,15 @@
 # Where their logs go.
 : "${test_logs:=${CARGO_TARGET_DIR:-target}/test-logs}"
 
+# Every test there is: files of their own are quick; folders ([[test]] in Cargo.toml) drive the binary and wait for it, but for `files` and
+# `sim`, which keep all cores busy. `takeover`, `insync` and `repair` have the machine to themselves: they judge milliseconds.
+quick_tests() {
+    for file in tests/*.rs; do printf -- '--test %s ' "$(basename "$file" .rs)"; done
+}
+waiting_tests() {
+    sed -n '/^\[\[test\]\]/,/^$/s/^name *= *"\(.*\)"/\1/p' Cargo.toml | grep -vxE 'architecture|files|sim|takeover|insync|repair'
+}
+
 together() { # together TEST...
     echo "== cargo test --locked --test $* (side by side)" >&2
     local began=$SECONDS logs=$test_logs name pid pids=() failed= threads nice
