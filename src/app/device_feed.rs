@@ -5,7 +5,7 @@
 //! Whatever is cut off falls to silence in 5 ms, whatever begins rises from it.
 //!
 //! Each block is to leave the device at its instant. When that is, the device's clock tells, which learns from each callback; blocks that
-//! come before it is known are left out, a tenth of a second after the device was opened.
+//! come before it is known are left out, in the first quarter of a second after the device was opened.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

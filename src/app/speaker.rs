@@ -43,6 +43,7 @@ const UNSURE_PPM: f64 = 15.0;
 const REMEMBER_EVERY: Duration = Duration::from_secs(60);
 /// The device's clock is compared with ours so often: they differ where the machine was suspended, and by what NTP corrects ours.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
+
 /// What the supervisor has to say. What is no news changes what is done, and is not told to people.
 enum Report {
     Opened {

@@ -242,32 +242,11 @@ fn a_leader_whose_clock_has_jumped_by_what_most_say_lets_another_one_lead() {
         ([20, 20, 20], 20, false),
         ([5_000, 5_000, 5_000], 4, true),
     ] {
-        let mut bench = Bench::with_tracks(config(), &[500]);
-        bench.run_until(at_ms(1_000));
-        let standing = Standing {
-            standby: true,
-            eligible: true,
-            complete: true,
-            ..Standing::default()
-        };
-        for host in 4..7u8 {
-            let node = NodeId(u64::from(host) << 32);
-            let hello = Message::Hello(hello_of(node, Some(STATION), standing));
-            let now = bench.now;
-            bench.node.handle_control(addr(host), &hello, now, now);
-        }
-        bench.run_until(at_ms(1_500));
-        for question in 0..questions {
-            for (host, apart_ms) in (4..7u8).zip(apart_ms) {
-                let now = bench.now;
-                let probe = Message::Probe(Probe {
-                    station: STATION,
-                    node: NodeId(u64::from(host) << 32),
-                    number: question,
-                    apart_us: Some(apart_ms * 1_000),
-                });
-                bench.node.handle_control(addr(host), &probe, now, now);
-                bench.drain();
+        let askers = [addr(4), addr(5), addr(6)];
+        let mut bench = led(&askers, able());
+        for _ in 0..questions {
+            for (from, apart_ms) in askers.into_iter().zip(apart_ms) {
+                complain(&mut bench, from, apart_ms * 1_000);
             }
             bench.run_until(bench.now + 200 * MS);
         }
@@ -278,7 +257,7 @@ fn a_leader_whose_clock_has_jumped_by_what_most_say_lets_another_one_lead() {
     }
 }
 
-/// Whoever asks `bench`, which leads, says that its clock is off by so much; `host` of 192.0.2.0/24, and from which port.
+/// Whoever asks `bench`, which leads, from here says that its clock is off by so much; the answer, if there is one.
 fn complain(bench: &mut Bench, from: SocketAddr, apart_us: i64) -> Option<Time> {
     let (now, sent) = (bench.now, bench.controls().len());
     let probe = Message::Probe(Probe {
@@ -386,20 +365,7 @@ fn a_crowd_that_asks_seldom_is_heard_too() {
 
 #[test]
 fn one_node_in_many_names_is_one_witness() {
-    let mut bench = Bench::with_tracks(config(), &[500]);
-    bench.run_until(at_ms(1_000));
-    let standing = Standing {
-        standby: true,
-        eligible: true,
-        complete: true,
-        ..Standing::default()
-    };
-    for host in 4..6u8 {
-        let node = NodeId(u64::from(host) << 32);
-        let hello = Message::Hello(hello_of(node, Some(STATION), standing));
-        let now = bench.now;
-        bench.node.handle_control(addr(host), &hello, now, now);
-    }
+    let mut bench = led(&[addr(4), addr(5)], able());
     for number in 0..100 {
         let probe = Message::Probe(Probe {
             station: STATION,
