@@ -117,35 +117,20 @@ impl ClockMap {
 
     /// What it shows at a local time, in microseconds; negative before its zero.
     pub fn shown_us(&self, at: Instant) -> i64 {
-        self.shown(i64::try_from(at.0).unwrap_or(i64::MAX))
+        let at = i128::from(at.0).min(i64::MAX.into());
+        let passed = at - i128::from(self.local_us);
+        let passed = (passed * (BILLION + i128::from(self.skew_ppb))).div_euclid(BILLION);
+        let shown = i128::from(self.shown_us) + passed;
+        shown.clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
     /// The first local microsecond at which it shows this; the local clock's zero, if it was before that.
     pub fn local(&self, shown_us: u64) -> Instant {
-        let wanted = i128::from(shown_us);
-        let passed = wanted - i128::from(self.shown_us);
-        let passed = passed * BILLION / (BILLION + i128::from(self.skew_ppb));
+        let passed = i128::from(shown_us) - i128::from(self.shown_us);
+        // Rounded up, as what is shown is rounded down.
+        let passed = -(-passed * BILLION).div_euclid(BILLION + i128::from(self.skew_ppb));
         let local = i128::from(self.local_us) + passed;
-        let mut local = local.clamp(0, i128::from(i64::MAX)) as i64;
-        // Off by one, as integers are; and not more often, where numbers end.
-        for _ in 0..2 {
-            if local > 0 && i128::from(self.shown(local - 1)) >= wanted {
-                local -= 1;
-            }
-        }
-        for _ in 0..2 {
-            if local < i64::MAX && i128::from(self.shown(local)) < wanted {
-                local += 1;
-            }
-        }
-        Instant(local as u64)
-    }
-
-    fn shown(&self, local_us: i64) -> i64 {
-        let passed = i128::from(local_us) - i128::from(self.local_us);
-        let gained = (passed * i128::from(self.skew_ppb)).div_euclid(BILLION);
-        let shown = i128::from(self.shown_us) + passed + gained;
-        shown.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+        Instant(local.clamp(0, i64::MAX.into()) as u64)
     }
 }
 

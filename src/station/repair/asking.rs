@@ -328,20 +328,20 @@ impl Asker {
 
     /// When something is to be asked next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let missing = self.wanted.values();
-        let ask_at = |is_new: bool| {
-            let missing = missing
-                .clone()
-                .filter(|wanted| (wanted.asks == 0) == is_new);
-            missing.filter_map(|wanted| wanted.ask_at).min()
-        };
+        // Of what was not asked for yet, and of the rest.
+        let mut ask_at: [Option<Instant>; 2] = [None; 2];
+        for wanted in self.wanted.values() {
+            let earliest = &mut ask_at[usize::from(wanted.asks > 0)];
+            *earliest = earliest.iter().copied().chain(wanted.ask_at).min();
+        }
+        let [new, again] = ask_at;
         let doubled = 1 << (self.in_vain / DOUBLED_AFTER);
         let not_before = |at: Instant, pause: Duration| {
             let earliest = self.asked_at.map(|asked_at| asked_at + pause);
             earliest.map_or(at, |earliest| at.max(earliest))
         };
-        let new = ask_at(true).map(|at| not_before(at, PAUSE));
-        let again = ask_at(false).map(|at| not_before(at, PAUSE * doubled));
+        let new = new.map(|at| not_before(at, PAUSE));
+        let again = again.map(|at| not_before(at, PAUSE * doubled));
         let at = new.into_iter().chain(again).min()?;
         Some(if self.is_silent(at) {
             not_before(at, PAUSE_IN_SILENCE * doubled)
