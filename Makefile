@@ -15,7 +15,7 @@ PREFIX ?= $(HOME)/.local
 
 help:
 	@echo "make demo     hear it work: a sender and three listeners on this machine, about a minute after the build"
-	@echo "make test     everything that must be true: format, lints, docs, tests, benches and fuzz targets (15 minutes)"
+	@echo "make test     everything that must be true: format, lints, docs, tests and fuzz targets (15 minutes)"
 	@echo "make proof    the full counts and figures, written to PROOF.md and to the table in README.md (an hour)"
 	@echo "make bench    the criterion benches"
 	@echo "make soak     random runs of the simulator until one fails or it is stopped; prints the failing seed"

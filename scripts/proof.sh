@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # CI: what cannot run here fails instead of being skipped.
-export LANRADIO_INTERFACE=lo LANRADIO_PROOF=1 CARGO_TERM_COLOR=never CI=true FIGURES_RUNS=${FIGURES_RUNS:-3}
+export LANRADIO_INTERFACE=lo LANRADIO_PROOF=1 CARGO_TERM_COLOR=never CI=true CARGO_INCREMENTAL=0 FIGURES_RUNS=${FIGURES_RUNS:-3}
 
 # What the steps print and measure stays here, for a look when one fails.
 logs=${CARGO_TARGET_DIR:-target}/proof

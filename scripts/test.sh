@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must be true before a change is good, cheapest first; stops at the first thing that is not.
-# All in the dev profile: one compilation of the dependencies serves lints, docs, tests and benches.
+# All in the dev profile: one compilation of the dependencies serves docs and tests; benches are linted.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTDOCFLAGS="-D warnings" CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
@@ -37,7 +37,7 @@ step cargo fmt --check
 [ ! -f fuzz/Cargo.toml ] || begin_fuzz_build
 step cargo clippy --all-targets --locked -- -D warnings
 step cargo doc --no-deps --locked
-step cargo test --no-run --all-targets --locked # compiles the benches, too
+step cargo test --no-run --locked
 [ -z "$fuzz_build" ] || step end_fuzz_build
 # shellcheck disable=SC2046 # a list of words
 step cargo test --locked --lib --bins --test architecture --test files --test sim $(quick_tests)
