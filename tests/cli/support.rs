@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use nix::pty::OpenptyResult;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use signal_hook::consts::SIGHUP;
 
 use crate::pseudo_terminal::terminal;
 use crate::sound::{read_wav, tone, wav};
@@ -71,6 +72,9 @@ impl Studio {
 
     /// The program with this studio's group and folder, and nothing of the tester's own settings.
     pub(crate) fn command<I: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = I>) -> Command {
+        // Where hang-ups are ignored (`nohup make test`), what is started would ignore them, too; where they are handled, it does not.
+        static HANG_UP: Once = Once::new();
+        HANG_UP.call_once(|| drop(signal_hook::flag::register(SIGHUP, Arc::default())));
         let mut command = Command::new(env!("CARGO_BIN_EXE_lanradio"));
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();
