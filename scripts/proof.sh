@@ -5,7 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # CI: what cannot run here fails instead of being skipped.
-export LANRADIO_INTERFACE=lo LANRADIO_PROOF=1 CARGO_TERM_COLOR=never CI=true CARGO_INCREMENTAL=0 FIGURES_RUNS=${FIGURES_RUNS:-3}
+export LANRADIO_INTERFACE=lo LANRADIO_PROOF=1 CARGO_TERM_COLOR=never CI=true CARGO_INCREMENTAL=0
+export FIGURES_RUNS=${FIGURES_RUNS:-3} FIGURES_SECONDS=${FIGURES_SECONDS:-15}
 
 # What the steps print and measure stays here, for a look when one fails.
 logs=${CARGO_TARGET_DIR:-target}/proof
@@ -66,7 +67,7 @@ bench_table() { # criterion puts the time on a line of its own after a long name
 bench_us() { # bench_us NAME: its median time in microseconds
     bench_table | awk -F ' *[|] *' -v name="$1" '
         BEGIN { us["ns"] = 0.001; us["µs"] = 1; us["ms"] = 1000; us["s"] = 1000000 }
-        $2 == name { split($3, time, " "); print time[1] * us[time[2]] }'
+        $2 == name { split($3, time, " "); printf "%.3g\n", time[1] * us[time[2]] }'
 }
 
 row() { # row WHAT VALUE UNIT GOAL NOTE BENCH: a figure that a bench prints; "-" for no goal
@@ -139,7 +140,7 @@ figures_table >"$work/table"
     echo
     echo '## Figures'
     echo
-    echo "All from this one run. CPU and memory: runs of ${FIGURES_SECONDS:-30} s on the loopback interface, CPU in per cent of one core, memory the peak of what"
+    echo "All from this one run. CPU and memory: runs of $FIGURES_SECONDS s on the loopback interface, CPU in per cent of one core, memory the peak of what"
     echo 'was resident. Takeovers and repairs: hosts in network namespaces. The column of others repeats what was measured with network namespaces once.'
     echo
     cat "$work/table"
