@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lanradio::io::http_client::{FetchError, Job, fetch};
 use lanradio::wire::control::{Heartbeat, Message, State};
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::members::{node, status_when};
 use crate::network::{Witness, heckle};
 use crate::sound::{blocks, strength};
-use crate::support::{Process, Studio, cannot, named};
+use crate::support::{PATIENCE, Process, Studio, cannot, named};
 
 /// The port of a sender's API in this studio: the one after its three.
 pub(crate) fn api(studio: &Studio) -> SocketAddr {
@@ -284,7 +284,16 @@ fn a_track_is_exported_as_an_ogg_opus_file_that_others_read() {
         sender.wait_event("track");
         sender
     };
-    let programme = json(&studio, "/programme");
+    // It plays before it is encoded to its end.
+    let began = Instant::now();
+    let programme = loop {
+        let programme = json(&studio, "/programme");
+        if !programme["tracks"][0]["frames"].is_null() {
+            break programme;
+        }
+        assert!(began.elapsed() < PATIENCE, "{programme}");
+        std::thread::sleep(Duration::from_millis(50));
+    };
     let track = programme["tracks"][0]["track"].as_str().unwrap().to_owned();
     assert_eq!(
         (
