@@ -103,7 +103,8 @@ fn leader_killed_in_its_first_second_leaves_5_s_after_half_and_30_s_after_one() 
 
 #[test]
 fn in_three_seconds_three_minutes_are_copied() {
-    let Some(mut scene) = Scene::start(&Song::of(180)) else {
+    // Alone: a machine that encodes for other tests, too, is not so fast.
+    let Some(mut scene) = Scene::alone(&Song::of(180)) else {
         return;
     };
     let killed_ns = kill_after(&mut scene, 3.0);
@@ -114,20 +115,8 @@ fn in_three_seconds_three_minutes_are_copied() {
     };
     let complete = HEIRS.map(complete);
     println!("complete at the kill: {complete:?}");
-    // On a machine that had not encoded it all by then, an heir has what there was. (How fast it is, a full run and benches judge.)
-    let frames = scene.song.payloads.len() as u64;
-    let keeps_up = |heir: usize| {
-        let copies = scene.nodes[heir].events_named("replica");
-        copies.last().is_some_and(|copy| {
-            let count = |name: &str| copy[name].as_u64().expect("a count");
-            let (held, total) = (count("held"), count("total"));
-            println!("an heir holds {held} of {total} frames of {frames}");
-            total < frames && total >= frames / 2 && held + 100 >= total
-        })
-    };
     assert!(
         complete.contains(&true)
-            || (times(0, 1) == 0 && HEIRS.into_iter().any(keeps_up))
             || stalls::excuse("no whole copy", killed_ns - 3 * SECOND, killed_ns),
         "no heir has a whole copy"
     );

@@ -50,6 +50,11 @@ impl Scene {
         Scene::with(song, &[], &LISTENERS, 0)
     }
 
+    /// The same, while no other test of this binary uses the machine.
+    pub(crate) fn alone(song: &Arc<Song>) -> Option<Scene> {
+        Some(Scene::on(Lan::alone(SPARE)?, song, &[], &LISTENERS))
+    }
+
     /// With these options of `send`, these listeners (the first so many of [`LISTENERS`]), and so many hosts beyond.
     pub(crate) fn with(
         song: &Arc<Song>,
@@ -58,6 +63,10 @@ impl Scene {
         spare: usize,
     ) -> Option<Scene> {
         let lan = Lan::new(SPARE + spare)?;
+        Some(Scene::on(lan, song, options, listeners))
+    }
+
+    fn on(lan: Lan, song: &Arc<Song>, options: &[&str], listeners: &[usize]) -> Scene {
         stalls::watch();
         let path = song.save(&lan, "song");
         let observer = Capture::at(&lan.hosts[OBSERVER]);
@@ -76,7 +85,7 @@ impl Scene {
         };
         wait_until(10, "the first frame", || scene.observer.media_count() > 0);
         scene.began_ns = scene.frames()[0].at_ns;
-        Some(scene)
+        scene
     }
 
     /// The media packets up to now.
