@@ -12,7 +12,7 @@ use lanradio::wire::{FrameIndex, PlanDigest, StationId, Term};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::members::{node, status_when};
+use crate::members::{node, status_when, wait_copied};
 use crate::network::{Witness, heckle};
 use crate::sound::{blocks, strength};
 use crate::support::{PATIENCE, Process, Studio, cannot, named};
@@ -373,6 +373,7 @@ fn a_killed_sender_is_not_missed() {
     let two = studio.listener("listen --output file:two.wav --once --no-standby --events -");
     let sender = sender(&studio, "a.wav");
     two.wait_event_after("tuned_in", "stats");
+    wait_copied(&one, 1);
     sender.signal(Signal::SIGKILL);
     let events = one.finish().exits(0).events();
     assert!(
