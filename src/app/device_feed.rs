@@ -192,7 +192,8 @@ impl DeviceFeed {
             }
             return;
         };
-        if std::mem::replace(&mut self.moves_seen, self.clock.moves()) != self.clock.moves() {
+        let moves = self.clock.moves();
+        if std::mem::replace(&mut self.moves_seen, moves) != moves || self.clock.is_new() {
             self.servo.handle_move();
         }
         let ppm = self.clock.slow_ppm() + due.station_ppm;

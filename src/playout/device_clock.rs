@@ -8,7 +8,8 @@
 //!
 //! What is astray moves. So a second of callbacks counts the less the more what is told changes within it, and from the second before;
 //! and what is far from the line then counts hardly at all (`line`). The first callbacks are an anchor that holds until others have had
-//! the time to stand still.
+//! the time to stand still. On a busy machine one in a hundred is wrong all the same, by milliseconds, as the server's first answer came
+//! late: until a device is no longer new, what is heard may be placed again.
 //!
 //! When callbacks come is another matter. They come as soon as there is room for a period, or later, or with the one before
 //! them if there is room for two; but for whole periods, the earliest ones of each second lie on a straight line to 0.1 ms, to 0.5 ms on
@@ -52,7 +53,7 @@ const FIRST_SKEW_PPM: f64 = 60.0;
 const KNOWN_SKEW_PPM: f64 = 5.0;
 /// No device is farther from its nominal rate, in ppm.
 pub const MAX_SKEW_PPM: f64 = 1_000.0;
-/// What is known after so many windows is worth remembering.
+/// A device is new until there were so many windows: then what is known of it is worth remembering.
 const KNOWN_AFTER: u32 = 15;
 /// Callbacks that tell where the device is now.
 const RECENT: usize = 12;
@@ -213,7 +214,7 @@ impl DeviceClock {
 
     /// What is known of the device and will hold the next time; none while that is not much.
     pub fn learned(&self) -> Option<Learned> {
-        let line = self.line.filter(|_| self.seen >= KNOWN_AFTER)?;
+        let line = self.line.filter(|_| !self.is_new())?;
         Some(line.skew)
     }
 
@@ -225,6 +226,11 @@ impl DeviceClock {
     /// How often the device turned out to be elsewhere: what was placed before is at a wrong place.
     pub fn moves(&self) -> u32 {
         self.moves
+    }
+
+    /// Whether where the device is, and how fast it goes, is still being learned.
+    pub fn is_new(&self) -> bool {
+        self.seen < KNOWN_AFTER
     }
 
     fn forget(&mut self) {

@@ -16,6 +16,76 @@ pub(in crate::playout) enum Noise {
     White(f64),
     /// By 30 µs, and now and then by up to this for some seconds.
     Excursions(f64),
+    /// As PulseAudio's library smooths what its server tells: an answer is off by 20 µs, or, this often, by up to this.
+    Smoothed(f64, f64),
+}
+
+/// How PulseAudio's library makes one curve of the server's answers (its `time-smoother`): it asks after 10 ms, 20, 40, … 1,500 and aims at
+/// where the stream will be in a second, by the last answer and by the slope of those of the last five seconds. So an answer
+/// that is wrong leads astray twice: at once, and as long as it is remembered. All in s and in µs off the truth.
+#[derive(Clone, Debug, Default)]
+struct Smoother {
+    from: (f64, f64),
+    from_slope: f64,
+    to: (f64, f64),
+    to_slope: f64,
+    answers: Vec<(f64, f64)>,
+    asks_s: f64,
+    every_s: f64,
+}
+
+impl Smoother {
+    const FIRST_S: f64 = 0.01;
+    const LAST_S: f64 = 1.5;
+    const ADJUSTS_S: f64 = 1.0;
+    const REMEMBERS_S: f64 = 5.0;
+    const LEAST: usize = 4;
+
+    /// Where it is, and how steep.
+    fn at(&self, s: f64) -> (f64, f64) {
+        if s >= self.to.0 {
+            return (self.to.1 + self.to_slope * (s - self.to.0), self.to_slope);
+        }
+        // A cubic from here to there, with both slopes.
+        let (span, rise) = (self.to.0 - self.from.0, self.to.1 - self.from.1);
+        let b = (3.0 * rise / span - self.to_slope - 2.0 * self.from_slope) / span;
+        let c = (self.to_slope + self.from_slope - 2.0 * rise / span) / (span * span);
+        let t = s - self.from.0;
+        (
+            self.from.1 + t * (self.from_slope + t * (b + t * c)),
+            self.from_slope + t * (2.0 * b + 3.0 * t * c),
+        )
+    }
+
+    fn answer(&mut self, s: f64, off_us: f64) {
+        let is_first = self.answers.is_empty();
+        (self.from, self.from_slope) = {
+            let (us, slope) = self.at(s);
+            ((s, if is_first { off_us } else { us }), slope)
+        };
+        self.answers.push((s, off_us));
+        self.answers
+            .retain(|(then_s, _)| s - then_s <= Smoother::REMEMBERS_S);
+        self.to_slope = self.slope();
+        self.to = (
+            s + Smoother::ADJUSTS_S,
+            off_us + self.to_slope * Smoother::ADJUSTS_S,
+        );
+        self.every_s = (2.0 * self.every_s).clamp(Smoother::FIRST_S, Smoother::LAST_S);
+        self.asks_s = s + self.every_s;
+    }
+
+    fn slope(&self) -> f64 {
+        let count = self.answers.len() as f64;
+        if self.answers.len() < Smoother::LEAST {
+            return 0.0;
+        }
+        let s = self.answers.iter().map(|(s, _)| s).sum::<f64>() / count;
+        let us = self.answers.iter().map(|(_, us)| us).sum::<f64>() / count;
+        let product = |(a, b): &(f64, f64)| (a - s) * (b - us);
+        let square = |(a, _): &(f64, f64)| (a - s) * (a - s);
+        self.answers.iter().map(product).sum::<f64>() / self.answers.iter().map(square).sum::<f64>()
+    }
 }
 
 /// A device, which is the truth.
@@ -30,6 +100,7 @@ pub(in crate::playout) struct Device {
     callbacks: u32,
     /// The excursion that goes on.
     excursion_us: f64,
+    smoother: Smoother,
 }
 
 impl Device {
@@ -43,6 +114,7 @@ impl Device {
             latency_us: LATENCY_US,
             callbacks: 0,
             excursion_us: 0.0,
+            smoother: Smoother::default(),
         }
     }
 
@@ -77,6 +149,20 @@ impl Device {
                     self.excursion_us = most * (2.0 * self.unit() - 1.0);
                 }
                 self.excursion_us + 30.0 * self.normal()
+            }
+            Noise::Smoothed(often, most) => {
+                let s = (self.calls_us() - 5e12) / 1e6;
+                while self.smoother.asks_s <= s {
+                    let asks_s = self.smoother.asks_s;
+                    let wrong = self.unit() < often;
+                    let off_us = if wrong {
+                        most * (2.0 * self.unit() - 1.0)
+                    } else {
+                        20.0 * self.normal()
+                    };
+                    self.smoother.answer(asks_s, off_us);
+                }
+                self.smoother.at(s).0
             }
         };
         let wrong_us = if self.callbacks <= 3 { -25_000.0 } else { 0.0 };
@@ -175,6 +261,7 @@ fn a_device_that_errs_by_milliseconds_for_seconds_is_known_to_some_ten_microseco
                     Noise::Excursions(most) if most <= 2_000.0 => 600.0,
                     // A machine on which nothing has time left.
                     Noise::Excursions(_) => 3_000.0,
+                    Noise::Smoothed(_, most) => most,
                 };
                 assert!(
                     worst_us < bound_us && off_ppm.abs() < 10.0,
@@ -229,6 +316,7 @@ fn a_device_that_stood_still_is_known_again_after_a_second() {
             let bound_us = match noise {
                 Noise::White(_) => 300.0,
                 Noise::Excursions(most) => 300.0 + most,
+                Noise::Smoothed(_, most) => most,
             };
             assert!(worst_us < bound_us, "{us} {noise:?}: {worst_us} us");
         }
@@ -261,6 +349,7 @@ fn a_stream_that_ran_empty_is_known_again_with_the_callbacks_after_the_first_thr
                 Noise::White(_) => 200.0,
                 // It may begin within one.
                 Noise::Excursions(most) => 200.0 + most,
+                Noise::Smoothed(_, most) => most,
             };
             assert!(worst_us < bound_us, "{us} {noise:?}: {worst_us} us");
         }
