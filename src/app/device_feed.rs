@@ -18,13 +18,11 @@ use crate::media::device_rate::{DELAY, DeviceRate};
 use crate::media::opus::FRAME_VALUES;
 use crate::playout::device_clock::{DeviceClock, Learned, Tick};
 use crate::playout::fade;
-use crate::playout::servo::{Placement, Servo};
+use crate::playout::servo::{Placement, Servo, TAIL};
 use crate::time::Instant;
 use crate::wire::ids::FRAME;
 use crate::wire::report::Timing;
 
-/// What is played of a block that is cut off: its 5 ms fade and the resampler's delay.
-const TAIL_MS: usize = 7;
 /// The 5 ms that fade.
 const ECHO_VALUES: usize = FRAME_VALUES / 4;
 /// Silence that is put into the ring at a time.
@@ -192,8 +190,7 @@ impl DeviceFeed {
             }
             return;
         };
-        let moves = self.clock.moves();
-        if std::mem::replace(&mut self.moves_seen, moves) != moves || self.clock.is_new() {
+        if std::mem::replace(&mut self.moves_seen, self.clock.moves()) != self.clock.moves() {
             self.servo.handle_move();
         }
         let ppm = self.clock.slow_ppm() + due.station_ppm;
@@ -265,9 +262,10 @@ impl DeviceFeed {
         let mut fading = *block;
         fade::fade_out_at_once(&mut fading);
         let samples = self.rate.process(&fading, 0.0);
-        let tail = 2 * (self.feed.rate as usize * TAIL_MS / 1_000);
-        self.written += push(&mut self.feed, &samples[..tail.min(samples.len())]);
-        Duration::from_millis(TAIL_MS as u64)
+        let frames = u64::from(self.feed.rate) * TAIL.as_millis() as u64 / 1_000;
+        let values = 2 * frames as usize;
+        self.written += push(&mut self.feed, &samples[..values.min(samples.len())]);
+        Duration::from_nanos(frames * 1_000_000_000 / u64::from(self.feed.rate))
     }
 
     fn push_silence(&mut self, pad: Duration) {
@@ -424,6 +422,32 @@ mod tests {
             }
         }
 
+        /// Silence with a click in it; when that is to be heard.
+        fn play_a_click(&mut self) -> Instant {
+            let mut heard_at = self.due;
+            for n in 0..60 {
+                let mut block = [0.0; FRAME_VALUES];
+                if n == 10 {
+                    heard_at = self.due + Duration::from_millis(10);
+                    block[960..962].fill(1.0);
+                }
+                self.write_block(&mut block, 0);
+                self.take(20);
+            }
+            heard_at
+        }
+
+        #[track_caller]
+        fn assert_clicks_at(&self, heard_at: Instant, samples: f64) {
+            let loudest = self.played.iter().enumerate();
+            let (at, _) = loudest.max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+            let leaves_us = (self.before + at) as f64 / f64::from(self.rate) * 1e6;
+            let leaves_us = leaves_us + 7e6 + LATENCY_MS as f64 * 1e3;
+            let off_us = leaves_us - heard_at.as_micros() as f64;
+            let most_us = samples * 1e6 / f64::from(self.rate) + 1.0;
+            assert!(off_us.abs() <= most_us, "{} Hz: {off_us} us", self.rate);
+        }
+
         #[track_caller]
         fn assert_smooth(&self, from: usize) {
             let mut before = if from == 0 {
@@ -570,24 +594,24 @@ mod tests {
     fn a_sample_leaves_at_its_instant_at_every_rate() {
         for rate in [8_000, 44_100, 48_000, 96_000, 192_000] {
             let mut device = Device::new(rate);
-            // A click in the middle of the tenth block.
-            let mut heard_at = device.due;
-            for n in 0..60 {
-                let mut block = [0.0; FRAME_VALUES];
-                if n == 10 {
-                    heard_at = device.due + Duration::from_millis(10);
-                    block[960..962].fill(1.0);
-                }
-                device.write_block(&mut block, 0);
-                device.take(20);
+            let heard_at = device.play_a_click();
+            device.assert_clicks_at(heard_at, 1.0);
+        }
+    }
+
+    #[test]
+    fn what_follows_a_move_is_heard_at_its_instant_however_small_that_is() {
+        for rate in RATES {
+            for late_us in [-20_000, -7_500, -6_500, -1_500, 1_500, 20_000] {
+                let mut device = Device::new(rate);
+                device.play(50);
+                // Its clock tells of a move.
+                device.feed.moves_seen = u32::MAX;
+                device.due = device.due.offset_by(-late_us);
+                let heard_at = device.play_a_click();
+                // The silence before it is a whole number of samples, too.
+                device.assert_clicks_at(heard_at, 1.5);
             }
-            let loudest = device.played.iter().enumerate();
-            let (at, _) = loudest.max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
-            let leaves_us = (device.before + at) as f64 / f64::from(rate) * 1e6;
-            let leaves_us = leaves_us + 7e6 + LATENCY_MS as f64 * 1e3;
-            let off_us = leaves_us - heard_at.as_micros() as f64;
-            let sample_us = 1e6 / f64::from(rate);
-            assert!(off_us.abs() <= sample_us + 1.0, "{rate} Hz: {off_us} us");
         }
     }
 

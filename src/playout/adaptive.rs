@@ -29,8 +29,8 @@ use crate::time::Instant;
 
 /// What the buffer is longer than the latest frame needed, in µs: one frame.
 const MARGIN: i64 = 20_000;
-/// How far the buffer moves with each frame that is played, in µs: 150 ppm. A device's clock may be off by 350 ppm, and the servo
-/// goes to 500 ([`super::servo`]).
+/// How far the buffer moves with each frame that is played, in µs: 150 ppm. The servo makes up for
+/// twice that ([`super::servo`]).
 const GLIDE: i64 = 3;
 /// What may be added without a cut, in µs: less than the 30 ms at which the servo makes one.
 const UNHEARD_STEP: i64 = 20_000;

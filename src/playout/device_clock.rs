@@ -8,8 +8,8 @@
 //!
 //! What is astray moves. So a second of callbacks counts the less the more what is told changes within it, and from the second before;
 //! and what is far from the line then counts hardly at all (`line`). The first callbacks are an anchor that holds until others have had
-//! the time to stand still. On a busy machine one in a hundred is wrong all the same, by milliseconds, as the server's first answer came
-//! late: until a device is no longer new, what is heard may be placed again.
+//! the time to stand still. (On a busy machine they can be wrong all the same, by milliseconds, if the server's first answer came late. What
+//! was placed by them is placed again when others have had that time.)
 //!
 //! When callbacks come is another matter. They come as soon as there is room for a period, or later, or with the one before
 //! them if there is room for two; but for whole periods, the earliest ones of each second lie on a straight line to 0.1 ms, to 0.5 ms on
@@ -53,15 +53,17 @@ const FIRST_SKEW_PPM: f64 = 60.0;
 const KNOWN_SKEW_PPM: f64 = 5.0;
 /// No device is farther from its nominal rate, in ppm.
 pub const MAX_SKEW_PPM: f64 = 1_000.0;
-/// A device is new until there were so many windows: then what is known of it is worth remembering.
+/// What is known after so many windows is worth remembering, and shows whether the first callbacks were right.
 const KNOWN_AFTER: u32 = 15;
 /// Callbacks that tell where the device is now.
 const RECENT: usize = 12;
 /// It has moved if what it tells is off by more than this, in µs, and its callbacks by the same.
 const MOVED_US: f64 = 5_000.0;
 const SAME_US: f64 = 1_500.0;
-/// Or if the line of all windows leaps by more than this, in µs.
+/// Or if the line of all windows leaps by more than this, in µs; and it was not where it seemed to be if that turns out to have been off
+/// by more than this.
 const LEAP_US: f64 = 2_000.0;
+const ELSEWHERE_US: f64 = 1_000.0;
 /// Or if it tells so for so many seconds, by more than this, in µs, and at each look by as much as at the first one, to this part: a
 /// disturbance dies away. (Less than half of what tells the place: the line must not bend towards two places.)
 const STAYS_S: f64 = 14.0;
@@ -118,6 +120,8 @@ pub struct DeviceClock {
     ticks: u32,
     line: Option<Line>,
     windows: VecDeque<Window>,
+    /// What the line began with.
+    anchor: Option<Window>,
     /// The stream has begun anew, and where is not known yet.
     is_anew: bool,
     /// Windows since the line began, and of the one that is not over: its beginning, and each callback: when it came, and what it told.
@@ -150,6 +154,7 @@ impl DeviceClock {
             ticks: 0,
             line: None,
             windows: VecDeque::with_capacity(WINDOWS + 1),
+            anchor: None,
             is_anew: false,
             seen: 0,
             from_s: 0.0,
@@ -214,7 +219,7 @@ impl DeviceClock {
 
     /// What is known of the device and will hold the next time; none while that is not much.
     pub fn learned(&self) -> Option<Learned> {
-        let line = self.line.filter(|_| !self.is_new())?;
+        let line = self.line.filter(|_| self.seen >= KNOWN_AFTER)?;
         Some(line.skew)
     }
 
@@ -228,16 +233,11 @@ impl DeviceClock {
         self.moves
     }
 
-    /// Whether where the device is, and how fast it goes, is still being learned.
-    pub fn is_new(&self) -> bool {
-        self.seen < KNOWN_AFTER
-    }
-
     fn forget(&mut self) {
         if let Some(learned) = self.learned() {
             self.skew = learned.at_least(KNOWN_SKEW_PPM);
         }
-        (self.origin, self.line, self.latency_us) = (None, None, None);
+        (self.origin, self.line, self.anchor, self.latency_us) = (None, None, None, None);
         (self.ticks, self.seen, self.from_s) = (0, 0, 0.0);
         (self.elsewhere, self.is_anew) = (None, false);
         self.windows.clear();
@@ -275,10 +275,18 @@ impl DeviceClock {
                     next = Line::through(&self.windows, next, self.skew);
                 }
                 let leap_us = next.leaves_us - line.at(next.at_s).leaves_us;
-                self.moves += u32::from(leap_us.abs() > LEAP_US);
+                let has_moved = leap_us.abs() > LEAP_US || self.began_elsewhere(&next);
+                self.moves += u32::from(has_moved);
                 self.line = Some(next);
             }
         }
+    }
+
+    /// Whether the callbacks that the line began with turn out to have been wrong; asked once, when that can be known.
+    fn began_elsewhere(&mut self, line: &Line) -> bool {
+        let is_known = self.seen >= KNOWN_AFTER;
+        let anchor = self.anchor.take_if(|_| is_known);
+        anchor.is_some_and(|anchor| line.off_us(&anchor).0.abs() > ELSEWHERE_US)
     }
 
     /// The line begins with the first callbacks.
@@ -312,12 +320,14 @@ impl DeviceClock {
         (self.seen, self.from_s) = (0, line.at_s);
         (self.elsewhere, self.is_anew) = (None, false);
         self.windows.clear();
-        self.windows.push_back(Window {
+        let anchor = Window {
             at_s: line.at_s,
             called_us: line.called_us,
             told_us: line.leaves_us,
             told_sigma_us,
-        });
+        };
+        self.windows.push_back(anchor);
+        self.anchor = Some(anchor);
         self.open.clear();
         self.recent.clear();
     }

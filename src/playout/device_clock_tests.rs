@@ -16,7 +16,8 @@ pub(in crate::playout) enum Noise {
     White(f64),
     /// By 30 µs, and now and then by up to this for some seconds.
     Excursions(f64),
-    /// As PulseAudio's library smooths what its server tells: an answer is off by 20 µs, or, this often, by up to this.
+    /// As PulseAudio's library smooths what its server tells: an answer is off by 20 µs, or, this often, by up to this, and those
+    /// that follow soon with it.
     Smoothed(f64, f64),
 }
 
@@ -32,6 +33,8 @@ struct Smoother {
     answers: Vec<(f64, f64)>,
     asks_s: f64,
     every_s: f64,
+    /// What the last answer was off by, if it was wrong.
+    wrong_us: Option<f64>,
 }
 
 impl Smoother {
@@ -154,12 +157,17 @@ impl Device {
                 let s = (self.calls_us() - 5e12) / 1e6;
                 while self.smoother.asks_s <= s {
                     let asks_s = self.smoother.asks_s;
-                    let wrong = self.unit() < often;
-                    let off_us = if wrong {
-                        most * (2.0 * self.unit() - 1.0)
-                    } else {
-                        20.0 * self.normal()
-                    };
+                    // Whatever made the last one wrong goes on for a while.
+                    let is_soon = self.smoother.every_s < 0.2;
+                    let before_us = self.smoother.wrong_us.filter(|_| is_soon);
+                    let often = if before_us.is_some() { 0.5 } else { often };
+                    let wrong_us = (self.unit() < often).then(|| {
+                        let us = most * self.unit();
+                        let early = before_us.map_or_else(|| self.unit() < 0.5, |us| us < 0.0);
+                        if early { -us } else { us }
+                    });
+                    self.smoother.wrong_us = wrong_us;
+                    let off_us = wrong_us.unwrap_or_else(|| 20.0 * self.normal());
                     self.smoother.answer(asks_s, off_us);
                 }
                 self.smoother.at(s).0
@@ -261,7 +269,7 @@ fn a_device_that_errs_by_milliseconds_for_seconds_is_known_to_some_ten_microseco
                     Noise::Excursions(most) if most <= 2_000.0 => 600.0,
                     // A machine on which nothing has time left.
                     Noise::Excursions(_) => 3_000.0,
-                    Noise::Smoothed(_, most) => most,
+                    Noise::Smoothed(..) => unreachable!("none of these"),
                 };
                 assert!(
                     worst_us < bound_us && off_ppm.abs() < 10.0,
@@ -316,7 +324,7 @@ fn a_device_that_stood_still_is_known_again_after_a_second() {
             let bound_us = match noise {
                 Noise::White(_) => 300.0,
                 Noise::Excursions(most) => 300.0 + most,
-                Noise::Smoothed(_, most) => most,
+                Noise::Smoothed(..) => unreachable!("none of these"),
             };
             assert!(worst_us < bound_us, "{us} {noise:?}: {worst_us} us");
         }
@@ -349,7 +357,7 @@ fn a_stream_that_ran_empty_is_known_again_with_the_callbacks_after_the_first_thr
                 Noise::White(_) => 200.0,
                 // It may begin within one.
                 Noise::Excursions(most) => 200.0 + most,
-                Noise::Smoothed(_, most) => most,
+                Noise::Smoothed(..) => unreachable!("none of these"),
             };
             assert!(worst_us < bound_us, "{us} {noise:?}: {worst_us} us");
         }

@@ -6,8 +6,8 @@
 //! the proportional part would be done with the error in `HORIZON_S`. Both are smooth, as what they come from is, and the rate
 //! changes so slowly that nobody hears it (FACTS: 9 ppm in 10 ms cost a sine 64 dB; this is a ninth of that).
 //!
-//! Above 30 ms of error no rate helps: silence is put in or a block is left out, once, with fades of 5 ms. So it is above 1 ms if the
-//! device has moved, or is new: to be in step soon is worth more then than a cut. What begins after silence is placed exactly.
+//! Above 30 ms of error no rate helps: silence is put in or a block is left out, once, with fades of 5 ms. So it is above 1 ms when the
+//! device turns out to be elsewhere: to be in step soon is worth a cut then. What begins after silence is placed exactly.
 
 use std::time::Duration;
 
@@ -19,10 +19,12 @@ const MAX_SLEW_PPM: f64 = 300.0;
 const MAX_STEP_PPM: f64 = 2.0;
 /// Blocks that the error is averaged over for people: a second.
 const TOLD_BLOCKS: f64 = 50.0;
-/// If the device has moved, what follows is placed exactly from this error on: there was something to be heard anyway.
+/// If the device has moved, what follows is placed exactly from this error on.
 const MOVED_US: f64 = 1_000.0;
 /// Beyond this error the place is corrected at once.
 pub const JUMP: Duration = Duration::from_millis(30);
+/// What is played of a block that is cut off: its 5 ms fade and the resampler's delay.
+pub const TAIL: Duration = Duration::from_millis(7);
 
 /// What to do with a block.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +77,8 @@ impl Servo {
             if error_us.abs() <= micros(JUMP) && !has_moved {
                 return self.track(error_us, slow_ppm);
             }
-            if error_us > 0.0 {
+            // What fades out takes its time: if there is not as much, the next block is the first at its place.
+            if error_us > -micros(TAIL) {
                 self.state = State::Cutting;
                 return Placement::Skip { fade_out: true };
             }
@@ -98,7 +101,7 @@ impl Servo {
         self.state = State::Silent;
     }
 
-    /// The device has moved, or is not known for long: what was placed may be at a wrong place.
+    /// The device has moved: what was placed is at a wrong place.
     pub fn handle_move(&mut self) {
         self.has_moved = true;
     }

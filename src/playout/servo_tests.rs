@@ -69,12 +69,15 @@ impl Room {
         let due_us = self.due_us;
         self.due_us += FRAME_US / (1.0 + self.station_ppm * 1e-6);
         let error_us = self.clock.leaves_us(place)? - due_us;
-        let moves = self.clock.moves();
-        if std::mem::replace(&mut self.moves, moves) != moves || self.clock.is_new() {
+        if std::mem::replace(&mut self.moves, self.clock.moves()) != self.clock.moves() {
             self.servo.handle_move();
         }
         let slow_ppm = self.clock.slow_ppm() + self.station_ppm;
-        let Placement::Play { pad, ppm, .. } = self.servo.handle_block(error_us, slow_ppm) else {
+        let placement = self.servo.handle_block(error_us, slow_ppm);
+        let Placement::Play { pad, ppm, .. } = placement else {
+            if placement == (Placement::Skip { fade_out: true }) {
+                self.written += TAIL.as_millis() as u64 * 48;
+            }
             self.cuts += 1;
             return None;
         };
@@ -116,8 +119,8 @@ fn five_milliseconds_and_fifty_ppm_off_are_mended_within_half_a_minute_unheard()
             // Nothing is known of the device, and it is off by so much.
             let device = Device::new(wrong_ppm, Noise::White(100.0), seed);
             let mut room = Room::new(device, None, 0.0);
-            // All is to be heard earlier or later, and the device is not new any more.
-            room.run(20);
+            // It has just begun to play, and all is to be heard earlier or later.
+            room.run(1);
             room.due_us += off_us;
             let (missing, cuts) = (room.missing, room.cuts);
             room.run(30);
@@ -134,27 +137,7 @@ fn five_milliseconds_and_fifty_ppm_off_are_mended_within_half_a_minute_unheard()
 }
 
 #[test]
-fn five_milliseconds_off_a_new_device_are_mended_at_once_by_one_cut() {
-    for seed in 0..10 {
-        for (off_us, wrong_ppm) in [(5_000.0, 50.0), (-5_000.0, 50.0), (5_000.0, -50.0)] {
-            let device = Device::new(wrong_ppm, Noise::White(100.0), seed);
-            let mut room = Room::new(device, None, 0.0);
-            room.run(1);
-            room.due_us += off_us;
-            let (missing, cuts) = (room.missing, room.cuts);
-            room.run(1);
-            // Earlier is one block left out, and silence before the next one; later is silence.
-            let mended = cuts + if off_us > 0.0 { 1 } else { 2 };
-            room.run(28);
-            let after = room.run(60);
-            assert!(worst(&after) <= 100.0, "{seed} {off_us} {wrong_ppm}");
-            assert_eq!((room.missing, room.cuts), (missing, mended));
-        }
-    }
-}
-
-#[test]
-fn answers_of_the_sound_server_that_come_late_cost_a_cut_at_most_and_no_lasting_place() {
+fn answers_of_the_sound_server_that_come_late_make_a_wrong_place_for_no_longer_than_20_s() {
     // One in fifty by up to 20 ms, one in ten by up to 10 ms.
     for noise in [
         Noise::Smoothed(0.02, 20_000.0),

@@ -366,7 +366,7 @@ fn nonsense_is_refused_and_the_song_goes_on() {
 }
 
 #[test]
-fn a_killed_sender_is_not_missed() {
+fn a_killed_sender_whose_song_was_copied_is_not_missed() {
     let studio = Studio::new();
     studio.tone("a.wav", 8_000, 440.0);
     let one = studio.listener("listen --output file:one.wav --once --events -");
