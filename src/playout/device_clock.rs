@@ -9,7 +9,7 @@
 //! What is astray moves. So a second of callbacks counts the less the more what is told changes within it, and from the second before;
 //! and what is far from the line then counts hardly at all (`line`). The first callbacks are an anchor that holds until others have had
 //! the time to stand still. (On a busy machine they can be wrong all the same, by milliseconds, if the server's first answer came late. What
-//! was placed by them is placed again when others have had that time.)
+//! was placed wrongly is placed again when others have had that time.)
 //!
 //! When callbacks come is another matter. They come as soon as there is room for a period, or later, or with the one before
 //! them if there is room for two; but for whole periods, the earliest ones of each second lie on a straight line to 0.1 ms, to 0.5 ms on
@@ -48,20 +48,23 @@ const EARLY_US: f64 = 5_000.0;
 /// A stream that tells that less than this is queued, and usually much more, has begun anew, in µs.
 const EMPTY_US: f64 = 500.0;
 const QUEUED_US: f64 = 10.0 * EMPTY_US;
-/// Standard deviation of a device's skew if it was never heard, and at least if it was: it may have been colder, in ppm.
+/// Standard deviation of a device's skew if it was never heard, and at least if it was, in ppm: a quartz moves by 5, a server's timer by 50
+/// in a minute.
 const FIRST_SKEW_PPM: f64 = 60.0;
-const KNOWN_SKEW_PPM: f64 = 5.0;
+const KNOWN_SKEW_PPM: f64 = 10.0;
 /// No device is farther from its nominal rate, in ppm.
 pub const MAX_SKEW_PPM: f64 = 1_000.0;
-/// What is known after so many windows is worth remembering, and shows whether the first callbacks were right.
+/// A device is new until there were so many windows; what is known then is worth remembering.
 const KNOWN_AFTER: u32 = 15;
 /// Callbacks that tell where the device is now.
 const RECENT: usize = 12;
-/// It has moved if what it tells is off by more than this, in µs, and its callbacks by the same.
+/// It has moved if what it tells is off by more than this, in µs, and its callbacks by the same. (When they come is known after so many
+/// windows: the first ones may all have been late.)
+const ASKS_AFTER: u32 = 7;
 const MOVED_US: f64 = 5_000.0;
 const SAME_US: f64 = 1_500.0;
-/// Or if the line of all windows leaps by more than this, in µs; and it was not where it seemed to be if that turns out to have been off
-/// by more than this.
+/// Or if the line of all windows leaps by more than this, in µs; and what was placed while the device was new is not where it should be
+/// if the line was off by more than this then.
 const LEAP_US: f64 = 2_000.0;
 const ELSEWHERE_US: f64 = 1_000.0;
 /// Or if it tells so for so many seconds, by more than this, in µs, and at each look by as much as at the first one, to this part: a
@@ -87,6 +90,14 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// What is left of that for a new beginning.
+    fn some_time_ago(self) -> Learned {
+        Learned {
+            slow_ppm: clamped(self.slow_ppm),
+            sigma_ppm: (2.0 * self.sigma_ppm).clamp(KNOWN_SKEW_PPM, FIRST_SKEW_PPM),
+        }
+    }
+
     /// The same, known no better than this.
     pub fn at_least(self, sigma_ppm: f64) -> Learned {
         Learned {
@@ -120,8 +131,8 @@ pub struct DeviceClock {
     ticks: u32,
     line: Option<Line>,
     windows: VecDeque<Window>,
-    /// What the line began with.
-    anchor: Option<Window>,
+    /// Where the line lay as long as the device was new: at which instant, and when a frame left then.
+    lay: Vec<(f64, f64)>,
     /// The stream has begun anew, and where is not known yet.
     is_anew: bool,
     /// Windows since the line began, and of the one that is not over: its beginning, and each callback: when it came, and what it told.
@@ -142,10 +153,7 @@ impl DeviceClock {
             slow_ppm: 0.0,
             sigma_ppm: FIRST_SKEW_PPM,
         };
-        let skew = learned.map_or(never, |learned| Learned {
-            slow_ppm: clamped(learned.slow_ppm),
-            sigma_ppm: (2.0 * learned.sigma_ppm).clamp(KNOWN_SKEW_PPM, FIRST_SKEW_PPM),
-        });
+        let skew = learned.map_or(never, Learned::some_time_ago);
         DeviceClock {
             rate_hz: f64::from(rate_hz.max(1)),
             skew,
@@ -154,7 +162,7 @@ impl DeviceClock {
             ticks: 0,
             line: None,
             windows: VecDeque::with_capacity(WINDOWS + 1),
-            anchor: None,
+            lay: Vec::new(),
             is_anew: false,
             seen: 0,
             from_s: 0.0,
@@ -235,9 +243,10 @@ impl DeviceClock {
 
     fn forget(&mut self) {
         if let Some(learned) = self.learned() {
-            self.skew = learned.at_least(KNOWN_SKEW_PPM);
+            self.skew = learned.some_time_ago();
         }
-        (self.origin, self.line, self.anchor, self.latency_us) = (None, None, None, None);
+        (self.origin, self.line, self.latency_us) = (None, None, None);
+        self.lay.clear();
         (self.ticks, self.seen, self.from_s) = (0, 0, 0.0);
         (self.elsewhere, self.is_anew) = (None, false);
         self.windows.clear();
@@ -275,18 +284,21 @@ impl DeviceClock {
                     next = Line::through(&self.windows, next, self.skew);
                 }
                 let leap_us = next.leaves_us - line.at(next.at_s).leaves_us;
-                let has_moved = leap_us.abs() > LEAP_US || self.began_elsewhere(&next);
+                let has_moved = leap_us.abs() > LEAP_US || self.lay_elsewhere(&next);
                 self.moves += u32::from(has_moved);
                 self.line = Some(next);
             }
         }
     }
 
-    /// Whether the callbacks that the line began with turn out to have been wrong; asked once, when that can be known.
-    fn began_elsewhere(&mut self, line: &Line) -> bool {
-        let is_known = self.seen >= KNOWN_AFTER;
-        let anchor = self.anchor.take_if(|_| is_known);
-        anchor.is_some_and(|anchor| line.off_us(&anchor).0.abs() > ELSEWHERE_US)
+    /// Whether the line turns out to have lain elsewhere while the device was new; asked once, when it no longer is.
+    fn lay_elsewhere(&mut self, line: &Line) -> bool {
+        if self.seen < KNOWN_AFTER {
+            self.lay.push((line.at_s, line.leaves_us));
+            return false;
+        }
+        let mut lay = self.lay.drain(..);
+        lay.any(|(at_s, leaves_us)| (leaves_us - line.at(at_s).leaves_us).abs() > ELSEWHERE_US)
     }
 
     /// The line begins with the first callbacks.
@@ -312,7 +324,7 @@ impl DeviceClock {
     /// All begins anew, but for the skew, if there was one.
     fn begin_with(&mut self, line: Line, told_sigma_us: f64) {
         if let Some(before) = self.line {
-            self.skew = before.skew.at_least(KNOWN_SKEW_PPM);
+            self.skew = before.skew.some_time_ago();
         }
         let skew = self.skew;
         self.line = Some(Line { skew, ..line });
@@ -320,14 +332,14 @@ impl DeviceClock {
         (self.seen, self.from_s) = (0, line.at_s);
         (self.elsewhere, self.is_anew) = (None, false);
         self.windows.clear();
-        let anchor = Window {
+        self.windows.push_back(Window {
             at_s: line.at_s,
             called_us: line.called_us,
             told_us: line.leaves_us,
             told_sigma_us,
-        };
-        self.windows.push_back(anchor);
-        self.anchor = Some(anchor);
+        });
+        self.lay.clear();
+        self.lay.push((line.at_s, line.leaves_us));
         self.open.clear();
         self.recent.clear();
     }
@@ -362,7 +374,7 @@ impl DeviceClock {
 
     /// By how much the device has moved, if it has: see the module.
     fn moved(&mut self, at_s: f64, off_us: f64, period_us: f64) -> Option<f64> {
-        if self.recent.len() == RECENT && off_us.abs() > MOVED_US {
+        if self.seen >= ASKS_AFTER && self.recent.len() == RECENT && off_us.abs() > MOVED_US {
             let told_us = self.told_off_us();
             // But for whole periods, which the callbacks do not show.
             let rest_us = told_us - (told_us / period_us.max(1.0)).round() * period_us;

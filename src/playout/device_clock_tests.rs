@@ -391,6 +391,52 @@ fn what_is_told_in_the_first_ten_seconds_may_go_astray() {
 }
 
 #[test]
+fn who_asks_late_at_first_and_tells_what_is_astray_has_not_moved() {
+    for seed in 0..10 {
+        let mut device = Device::new(-20.0, Noise::White(20.0), seed);
+        let mut clock = DeviceClock::new(RATE, None);
+        let (began_us, mut callbacks, mut worst_us) = (device.leaves_us, 0, 0.0);
+        while device.leaves_us < began_us + 12e6 {
+            let mut tick = device.call();
+            callbacks += 1;
+            // Seen on a busy machine: 3.8 ms late, all of the first ones.
+            if callbacks <= 10 {
+                tick.called_us += 3_800.0;
+            }
+            let at_s = (device.leaves_us - began_us) / 1e6;
+            tick.leaves_us += match at_s {
+                at_s if at_s < 0.5 => 0.0,
+                at_s if at_s < 3.5 => -6_500.0 * (at_s - 0.5) / 3.0,
+                at_s => -6_500.0 * (12.0 - at_s) / 8.5,
+            };
+            clock.handle_tick(&tick);
+            if let Some(leaves_us) = clock.leaves_us(device.frames) {
+                worst_us = f64::max(worst_us, (leaves_us - device.truth_us(device.frames)).abs());
+            }
+        }
+        assert_eq!(clock.moves(), 1, "{seed}");
+        assert!(worst_us < 500.0, "{seed}: {worst_us} us");
+    }
+}
+
+#[test]
+fn a_server_that_goes_at_another_rate_after_a_pause_is_followed() {
+    for seed in 0..10 {
+        let mut device = Device::new(-5.0, Noise::White(20.0), seed);
+        let mut clock = DeviceClock::new(RATE, None);
+        run(&mut device, &mut clock, 28.0, |_, _| {});
+        device.slow_ppm = -65.0;
+        device.stand_still(2e6);
+        run(&mut device, &mut clock, 10.0, |_, _| {});
+        let (worst_us, off_ppm) = worst(&mut device, &mut clock, 10.0);
+        assert!(
+            worst_us < 200.0 && off_ppm.abs() < 30.0,
+            "{seed}: {worst_us} us, {off_ppm} ppm"
+        );
+    }
+}
+
+#[test]
 fn a_way_that_has_become_longer_is_noticed_within_half_a_minute() {
     for us in [-20_000.0, 1_000.0, 80_000.0] {
         let mut device = Device::new(-20.0, Noise::White(50.0), 3);
