@@ -158,8 +158,12 @@ impl DeviceFeed {
     }
 
     /// By how much later than at `at` the first sample of a block would leave that is written now, in µs; none while that is not known.
-    fn error_us(&self, at: Instant) -> Option<f64> {
+    fn error_us(&mut self, at: Instant) -> Option<f64> {
         let missing = self.feed.health.missing.load(Ordering::Relaxed);
+        if !self.servo.is_playing() {
+            // What the device wanted up to now was silence, and is part of the place.
+            self.missing_seen = missing;
+        }
         let leaves_us = self.clock.leaves_us(self.written + missing)?;
         Some(leaves_us + DELAY.as_nanos() as f64 / 1e3 - at.as_micros() as f64)
     }
@@ -516,6 +520,25 @@ mod tests {
                 "{heard} of {expected}"
             );
         }
+    }
+
+    #[test]
+    fn what_the_device_wanted_just_before_the_first_block_is_not_missing() {
+        let mut device = Device::new(48_000);
+        assert!(!device.feed.found_missing());
+        // It asks between the look at what is missing and the block.
+        device.take(PERIOD_MS);
+        device.wait(PERIOD_MS as u64);
+        let due = Due {
+            at: device.due,
+            now: device.now(),
+            station_ppm: 0.0,
+        };
+        device.feed.write(&mut [VOLUME; FRAME_VALUES], due);
+        assert!(device.feed.in_step().is_some() && !device.feed.found_missing());
+        // What it wants from then on is.
+        device.take(500);
+        assert!(device.feed.found_missing());
     }
 
     #[test]
