@@ -625,7 +625,7 @@ mod tests {
     #[test]
     fn what_follows_a_move_is_heard_at_its_instant_however_small_that_is() {
         for rate in RATES {
-            for late_us in [-20_000, -7_500, -6_500, -1_500, 1_500, 20_000] {
+            for late_us in [-20_000, -7_500, -6_500, -2_500, 2_500, 20_000] {
                 let mut device = Device::new(rate);
                 device.play(50);
                 // Its clock tells of a move.

@@ -6,7 +6,7 @@
 //! the proportional part would be done with the error in `HORIZON_S`. Both are smooth, as what they come from is, and the rate
 //! changes so slowly that nobody hears it (FACTS: 9 ppm in 10 ms cost a sine 64 dB; this is a ninth of that).
 //!
-//! Above 30 ms of error no rate helps: silence is put in or a block is left out, once, with fades of 5 ms. So it is above 1 ms when the
+//! Above 30 ms of error no rate helps: silence is put in or a block is left out, once, with fades of 5 ms. So it is above 1.5 ms when the
 //! device turns out to be elsewhere: to be in step soon is worth a cut then. What begins after silence is placed exactly.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ const MAX_STEP_PPM: f64 = 2.0;
 /// Blocks that the error is averaged over for people: a second.
 const TOLD_BLOCKS: f64 = 50.0;
 /// If the device has moved, what follows is placed exactly from this error on.
-const MOVED_US: f64 = 1_000.0;
+const MOVED_US: f64 = 1_500.0;
 /// Beyond this error the place is corrected at once.
 pub const JUMP: Duration = Duration::from_millis(30);
 /// What is played of a block that is cut off: its 5 ms fade and the resampler's delay.
