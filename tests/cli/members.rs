@@ -39,7 +39,7 @@ pub(crate) fn node<'a>(status: &'a Value, name: &str) -> &'a Value {
 
 /// Waits until a node has said of so many tracks that it holds all of them.
 #[track_caller]
-pub(crate) fn wait_copied(node: &Process, tracks: usize) {
+fn wait_copied(node: &Process, tracks: usize) {
     let copied = || -> BTreeSet<String> {
         let events = named(&node.events(), "replica").into_iter();
         let complete = events.filter(|event| event["complete"] == true);

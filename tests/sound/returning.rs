@@ -31,37 +31,12 @@ fn rising_tone() -> Vec<u8> {
 }
 
 /// A listener and a sender of the rising tone; the listener's sound may begin once the device is there.
-fn on_air(studio: &Studio, server: &Server) -> (Listener, Process) {
+fn on_air(studio: &Studio, server: &Server) -> (Process, Process) {
     let listener = start(studio, server, 4_000, "listen --events -");
     listener.wait_stderr("lo");
     let sender = send_rising_tone(studio, server);
     listener.wait_event("tuned_in");
-    (Listener::of(listener), sender)
-}
-
-/// A listener that has started, and what that took.
-struct Listener {
-    process: Process,
-    since: Instant,
-    used_s: f64,
-}
-
-impl Listener {
-    fn of(process: Process) -> Listener {
-        Listener {
-            since: Instant::now(),
-            used_s: cpu_s(&process),
-            process,
-        }
-    }
-
-    /// CPU time since it has started, in seconds, and the time since then.
-    fn taken_s(&self) -> (f64, f64) {
-        (
-            cpu_s(&self.process) - self.used_s,
-            self.since.elapsed().as_secs_f64(),
-        )
-    }
+    (listener, sender)
 }
 
 fn send_rising_tone(studio: &Studio, server: &Server) -> Process {
@@ -135,17 +110,16 @@ fn assert_same_place(returned: &Return, undisturbed: &Return) {
     assert!(moved_s.abs() < 0.25, "{returned:?} against {undisturbed:?}");
 }
 
-/// Ends both; the states of the device in order, and the CPU time of the listener per second since it has started, what it did about its
-/// device included, as a multiple of what it takes to play.
-fn end(listener: Listener, sender: Process) -> (Vec<String>, f64) {
-    let (used_s, lived_s) = listener.taken_s();
-    let taken = used_s / lived_s;
+/// Ends both; the states of the device in order, and the CPU time of the listener per second of its life, its start and what it did
+/// about its device included, as a multiple of what it takes to play.
+fn end(listener: Process, sender: Process) -> (Vec<String>, f64) {
+    let used_s = cpu_s(&listener);
+    let taken = used_s / listener.age().as_secs_f64();
     // How much that is depends on the machine and on who else is on it: the same listener, while it plays, is the measure.
     std::thread::sleep(Duration::from_secs(4));
-    let playing = (listener.taken_s().0 - used_s) / 4.0;
+    let playing = (cpu_s(&listener) - used_s) / 4.0;
     let ratio = taken / playing.max(0.01);
     println!("CPU: {taken:.3}, {playing:.3} while it plays");
-    let listener = listener.process;
     for process in [&sender, &listener] {
         process.signal(Signal::SIGINT);
     }
@@ -170,17 +144,17 @@ fn sound_returns_within_a_second_of_a_killed_server() {
     let undisturbed = listen_for_sound(&server, epoch);
     let mut times = Vec::new();
     for round in 1..=if crate::proof() { 10 } else { 2 } {
-        wait_for_state(&listener.process, "opened", round);
+        wait_for_state(&listener, "opened", round);
         server.kill();
         // Sound is lost, said once, and the program does not spin while it waits.
-        wait_for_state(&listener.process, "lost", round);
+        wait_for_state(&listener, "lost", round);
         std::thread::sleep(Duration::from_millis(1_500));
         server.run();
         let returned = listen_for_sound(&server, epoch);
         assert_same_place(&returned, &undisturbed);
         times.push(returned.after_s);
     }
-    let stderr = listener.process.stderr();
+    let stderr = listener.stderr();
     assert!(!stderr.contains("ALSA lib"), "{stderr}");
     assert!(stderr.lines().count() < 40, "{stderr}");
     let (states, ratio) = end(listener, sender);
@@ -201,7 +175,7 @@ fn server_that_stood_still_for_3_s_plays_on_at_the_right_place() {
     }
     let (studio, server) = (Studio::new(), Server::start());
     let (listener, sender) = on_air(&studio, &server);
-    listener.process.wait_event("device");
+    listener.wait_event("device");
     let epoch = Instant::now();
     let undisturbed = listen_for_sound(&server, epoch);
     server.signal(Signal::SIGSTOP);
@@ -224,13 +198,12 @@ fn device_that_is_absent_at_start_plays_when_it_appears() {
     let listener = start(&studio, &server, 4_000, "listen --events -");
     // Said at once, although nothing is on air.
     listener.wait_event("device");
-    let listener = Listener::of(listener);
     let sender = send_rising_tone(&studio, &server);
-    listener.process.wait_event("tuned_in");
+    listener.wait_event("tuned_in");
     std::thread::sleep(Duration::from_secs(2));
     server.run();
     let seconds = listen_for_sound(&server, Instant::now()).after_s;
-    let stderr = listener.process.stderr();
+    let stderr = listener.stderr();
     let (states, ratio) = end(listener, sender);
     assert!(seconds < 1.5, "{seconds} s");
     assert!(ratio < MOST_CPU, "{ratio:.2} times what it takes to play");

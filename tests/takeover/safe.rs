@@ -51,7 +51,7 @@ fn song_that_is_safe_outlives_who_appended_it_and_the_leader() {
     let said = another.stderr();
     println!("send says: {said}");
     let leader = format!(" ({}:", scene.ip_of(SENDER));
-    for text in ["led by ", &leader, "playing \"song\""] {
+    for text in ["led by ", &leader, "playing \"song\"", "other: safe on "] {
         assert!(said.contains(text), "{text}: {said}");
     }
     let said = scene.nodes[SENDER].stderr();

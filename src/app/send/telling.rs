@@ -80,10 +80,11 @@ impl Sender<'_> {
                 nodes,
             } => {
                 let fields = json!({ "track": track.to_string(), "title": title, "artist": artist, "nodes": nodes });
-                self.session.events.write("safe", fields);
                 let others = if nodes == 1 { "node" } else { "nodes" };
                 let title = title_of(&title, &artist);
+                // Before the event: who acts on that finds this said.
                 console.note(&format!("{title}: safe on {nodes} other {others}"));
+                self.session.events.write("safe", fields);
             }
             Event::Idle => console.note("waiting for the source"),
             Event::Done => {
