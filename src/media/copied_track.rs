@@ -8,9 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::opus::MAX_PACKET_BYTES;
 use super::track::{BLOCK_PACKETS, Digest, PushError, hash_of, packet};
 use crate::wire::TrackId;
+use crate::wire::media::MAX_PAYLOAD_BYTES;
 
 const BLOCK: u64 = BLOCK_PACKETS as u64;
 
@@ -60,7 +60,7 @@ impl CopiedTrack {
     /// # Errors
     /// No frame has such a length or number; nothing was kept.
     pub fn insert(&mut self, k: u64, packet: &[u8]) -> Result<bool, PushError> {
-        if packet.is_empty() || packet.len() > MAX_PACKET_BYTES {
+        if packet.is_empty() || packet.len() > MAX_PAYLOAD_BYTES {
             return Err(PushError::PacketLength(packet.len()));
         }
         if k >= super::track::MAX_FRAMES {

@@ -6,12 +6,14 @@
 
 use opus as libopus;
 
+use crate::wire::media::MAX_PAYLOAD_BYTES;
+
 /// Samples of one frame, per channel: 20 ms at 48 kHz.
 pub const FRAME_SAMPLES: usize = 960;
 /// Values of one frame, interleaved left and right.
 pub const FRAME_VALUES: usize = 2 * FRAME_SAMPLES;
 /// The largest packet of one 20 ms frame, in bytes (RFC 6716, section 3.4, R2).
-pub const MAX_PACKET_BYTES: usize = 1275;
+pub const MAX_PACKET_BYTES: usize = MAX_PAYLOAD_BYTES;
 /// Values of the longest packet of anybody: 120 ms.
 pub const LONGEST_VALUES: usize = 6 * FRAME_VALUES;
 /// Samples per channel of the shortest frame, 2.5 ms: libopus conceals multiples of it.

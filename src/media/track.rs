@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 
-use super::opus::MAX_PACKET_BYTES;
+use crate::wire::media::MAX_PAYLOAD_BYTES;
 use crate::wire::{TrackId, block};
 
 /// Packets in a full block: one second of frames.
@@ -38,7 +38,7 @@ pub enum PushError {
     /// The track has its last packet already.
     #[error("adding a packet to a finished track")]
     Finished,
-    /// An empty packet, or one over [`MAX_PACKET_BYTES`].
+    /// An empty packet, or one over [`MAX_PAYLOAD_BYTES`].
     #[error("adding a packet of {0} bytes: a frame has 1 to 1275")]
     PacketLength(usize),
     /// [`MAX_FRAMES`] are there.
@@ -75,7 +75,7 @@ struct Building {
     ends: Vec<u16>,
 }
 
-const _: () = assert!(BLOCK_PACKETS * MAX_PACKET_BYTES <= u16::MAX as usize);
+const _: () = assert!(BLOCK_PACKETS * MAX_PAYLOAD_BYTES <= u16::MAX as usize);
 
 impl Track {
     /// An empty track that grows.
@@ -103,7 +103,7 @@ impl Track {
         if self.is_finished() {
             return Err(PushError::Finished);
         }
-        if packet.is_empty() || packet.len() > MAX_PACKET_BYTES {
+        if packet.is_empty() || packet.len() > MAX_PAYLOAD_BYTES {
             return Err(PushError::PacketLength(packet.len()));
         }
         if self.len() >= MAX_FRAMES {

@@ -47,10 +47,10 @@ fn finished_track_takes_nothing_and_odd_packets_are_refused() {
 fn full_block_of_the_largest_packets_fits() {
     let mut track = Track::new(TrackId([0; 16]));
     for i in 0..120u8 {
-        track.push(&[i; MAX_PACKET_BYTES]).expect("room");
+        track.push(&[i; MAX_PAYLOAD_BYTES]).expect("room");
     }
-    assert_eq!(track.get(99), Some(&[99; MAX_PACKET_BYTES][..]));
-    assert_eq!(track.get(119), Some(&[119; MAX_PACKET_BYTES][..]));
+    assert_eq!(track.get(99), Some(&[99; MAX_PAYLOAD_BYTES][..]));
+    assert_eq!(track.get(119), Some(&[119; MAX_PAYLOAD_BYTES][..]));
 }
 
 #[test]
