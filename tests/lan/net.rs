@@ -9,23 +9,42 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 
 use nix::sched::{CloneFlags, setns};
 
-/// Tests that measure time hold this alone; the others share it.
-static MACHINE: RwLock<()> = RwLock::new(());
+/// Networks that share the machine now, or [`ALONE`]: tests that measure time have it alone. (No `RwLock`: a test may make two networks,
+/// and its second one must not wait for a test that waits for its first one to go.)
+static USERS: Mutex<usize> = Mutex::new(0);
+static FEWER: Condvar = Condvar::new();
+const ALONE: usize = usize::MAX;
 
 /// Hosts have clocks that disagree by up to a million seconds: a program that compares them fails here.
 const CLOCK_OFFSETS_S: [u32; 5] = [1_000, 999_983, 47_111, 333_333, 700_001];
 
-#[expect(
-    dead_code,
-    reason = "held, never read: the guards work by being dropped"
-)]
-enum Quiet {
-    Shared(RwLockReadGuard<'static, ()>),
-    Alone(RwLockWriteGuard<'static, ()>),
+/// One network's use of the machine.
+struct Quiet {
+    is_alone: bool,
+}
+
+impl Quiet {
+    fn wait(is_alone: bool) -> Quiet {
+        let is_busy = |users: &mut usize| *users == ALONE || (is_alone && *users > 0);
+        let users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut users = FEWER
+            .wait_while(users, is_busy)
+            .unwrap_or_else(PoisonError::into_inner);
+        *users = if is_alone { ALONE } else { *users + 1 };
+        Quiet { is_alone }
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        *users = if self.is_alone { 0 } else { *users - 1 };
+        FEWER.notify_all();
+    }
 }
 
 /// One host: a namespace with the interface `lan0`.
@@ -58,19 +77,13 @@ impl Lan {
     /// A network of `hosts` hosts, or nothing (said in one line) where this machine cannot make one.
     pub(crate) fn new(hosts: usize) -> Option<Lan> {
         require()?;
-        let guard = MACHINE
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        Some(Lan::build(hosts, Quiet::Shared(guard)))
+        Some(Lan::build(hosts, Quiet::wait(false)))
     }
 
     /// The same, while no other test of this binary uses the machine: for tests that measure time.
     pub(crate) fn alone(hosts: usize) -> Option<Lan> {
         require()?;
-        let guard = MACHINE
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        Some(Lan::build(hosts, Quiet::Alone(guard)))
+        Some(Lan::build(hosts, Quiet::wait(true)))
     }
 
     fn build(count: usize, quiet: Quiet) -> Lan {

@@ -171,7 +171,12 @@ impl Wire {
                 println!("frame {index} twice: a stall of {:.0} ms", stall.ms());
             } else {
                 let from = self.frames[at].from;
-                complaints.push(format!("frame {index} again from {from}, for no reason"));
+                let first_ns = self.frames[self.first[&index]].at_ns;
+                let late_ms = (first_ns - self.due_ns(index, first_ns + 1)) as f64 / 1e6;
+                let after_ms = (at_ns - first_ns) as f64 / 1e6;
+                complaints.push(format!(
+                    "frame {index} again from {from}, for no reason: {after_ms:.1} ms after the first, which was {late_ms:.1} ms late"
+                ));
             }
         }
         for (trouble, count) in troubles.iter().zip(counts) {
