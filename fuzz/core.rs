@@ -1,8 +1,8 @@
 //! What the fuzz targets call: the pure core of lanradio, from its own files, and what keeps copies of a song.
 //!
 //! The targets `use lanradio::…` as they would of the whole library. But that is an HTTP server, decoders, a sound device and a command
-//! line as well, more than half of what there would be to compile, and they are not called. That the core compiles like
-//! this also shows that it needs nothing of them.
+//! line as well: more than half of what there would be to compile, and never called. That the core compiles like this also shows that
+//! it needs nothing of them.
 
 #[path = "../src/playout/mod.rs"]
 pub mod playout;
